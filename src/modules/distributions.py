@@ -1,0 +1,106 @@
+"""Policies as distributions: a masked categorical and a tanh-squashed Gaussian with one interface.
+
+Both offer `sample(uniform)`, `log_prob`, `entropy`, `mode`; each reduces to `[...]` = one number per agent.
+Sampling takes uniform numbers from the caller, so an episode's randomness is set by its seed alone.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch as th
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0  # range of log standard deviations, as in common SAC implementations
+_ATANH_BOUND = 1.0 - 1e-6  # encoded actions are pulled this far inside (-1, 1) before atanh; float32 resolution
+
+
+class MaskedCategorical:
+    """Categorical over available actions.
+
+    Unavailable logits are filled with `finfo.min`, not -inf: the sum over actions of pi log pi then holds no
+    0 * inf, and a padded row with nothing available gives finite values and gradients. Their probability is
+    exactly 0 and nothing is added to it.
+
+    Args:
+        logits: `[...,A]`.
+        avail: `[...,A]` bool, or None when every action is available.
+    """
+
+    def __init__(self, logits: Tensor, avail: Tensor | None = None) -> None:
+        if avail is not None:
+            if avail.shape != logits.shape:
+                raise ValueError(f"logits {tuple(logits.shape)} and avail {tuple(avail.shape)} differ")
+            logits = logits.masked_fill(~avail, th.finfo(logits.dtype).min)
+        self.avail = avail
+        self.log_probs = F.log_softmax(logits, dim=-1)  # [...,A]
+
+    @property
+    def probs(self) -> Tensor:
+        """`[...,A]`, exactly 0 where unavailable."""
+        return self.log_probs.exp()
+
+    def sample(self, uniform: Tensor) -> Tensor:
+        """Inverse-CDF sample: uniform `[...]` in [0,1) -> indices `[...,1]`, never an unavailable one."""
+        cdf = self.probs.double().cumsum(-1)  # [...,A]
+        total = cdf[..., -1:]
+        index = (cdf <= (uniform.double().unsqueeze(-1) * total)).sum(-1, keepdim=True)
+        return index.clamp(max=cdf.shape[-1] - 1)
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        """Indices `[...,1]` -> `[...]`."""
+        return self.log_probs.gather(-1, actions).squeeze(-1)
+
+    def expect(self, values: Tensor) -> Tensor:
+        """E_pi[values] for finite values `[...,A]`, over available actions -> `[...]`."""
+        return (self.probs * values).sum(-1)
+
+    @property
+    def entropy(self) -> Tensor:
+        """-sum_a pi log pi over available actions, `[...]`."""
+        return -self.expect(self.log_probs)
+
+    @property
+    def mode(self) -> Tensor:
+        """Most probable action, indices `[...,1]`."""
+        return self.log_probs.argmax(-1, keepdim=True)
+
+
+class SquashedNormal:
+    """tanh(Normal(mean, std)) per dimension, in encoded units [-1, 1].
+
+    log pi(a) = sum_d [log N(z_d) - log(1 - tanh(z_d)^2)], a = tanh(z); the Jacobian is computed as
+    2 (log 2 - z - softplus(-2z)), exact where 1 - tanh^2 underflows.
+
+    Args:
+        head: `[...,2D]`, means then log standard deviations (clamped to [-5, 2]).
+    """
+
+    def __init__(self, head: Tensor) -> None:
+        self.mean, log_std = head.chunk(2, dim=-1)  # [...,D] each
+        self.log_std = log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
+
+    def _log_prob_pre_tanh(self, z: Tensor) -> Tensor:
+        normal = -0.5 * ((z - self.mean) * (-self.log_std).exp()).square() - self.log_std - 0.5 * math.log(2 * math.pi)
+        jacobian = 2.0 * (math.log(2.0) - z - F.softplus(-2.0 * z))
+        return (normal - jacobian).sum(-1)
+
+    def rsample(self, normal: Tensor) -> tuple[Tensor, Tensor]:
+        """Reparameterised sample from standard normals `[...,D]` -> encoded action `[...,D]`, log-prob `[...]`."""
+        z = self.mean + self.log_std.exp() * normal
+        return th.tanh(z), self._log_prob_pre_tanh(z)
+
+    def sample(self, uniform: Tensor) -> Tensor:
+        """Sample from uniforms `[...,D]` in [0,1) -> encoded action `[...,D]`, no gradient."""
+        normal = th.special.ndtri(uniform.double().clamp(1e-12, 1.0 - 1e-12)).to(self.mean.dtype)
+        return self.rsample(normal)[0].detach()
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        """Encoded actions `[...,D]` in [-1, 1] -> `[...]`; the bounds are read as the nearest inner float."""
+        return self._log_prob_pre_tanh(th.atanh(actions.clamp(-_ATANH_BOUND, _ATANH_BOUND)))
+
+    @property
+    def mode(self) -> Tensor:
+        """tanh of the mean, the action used in tests, `[...,D]`."""
+        return th.tanh(self.mean)
