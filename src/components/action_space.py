@@ -10,7 +10,6 @@ from typing import TypeAlias
 
 import torch as th
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
 
 from modules.distributions import MaskedCategorical, SquashedNormal
 
@@ -38,7 +37,8 @@ class DiscreteActions:
 
     def encode(self, actions: Tensor) -> Tensor:
         """`[...,N,1]` indices to one-hot `[...,N,A]`."""
-        return F.one_hot(actions.squeeze(-1), self.n_actions).to(th.float32)
+        shape = (*actions.shape[:-1], self.n_actions)
+        return th.zeros(shape, device=actions.device).scatter_(-1, actions, 1.0)
 
     def distribution(self, head: Tensor, avail: Tensor | None) -> MaskedCategorical:
         """Policy over the available actions from logits `[...,N,A]`."""

@@ -112,6 +112,10 @@ class EnvSpec:
         batched: makes a `VecEnv` of the given size in one process, or None if the environment has none.
         engine: which engine will run, for messages and logs.
         notice: text for the user shown in a box at the start of a run, or "".
+        args: the validated arguments, defaults filled in.
+        preferred_runner: what `runner=auto` uses when the environment cannot be batched.
+        joint_actions: for one-step games: makes all joint actions `[P,N,1|D]` whose values are worth a table.
+        tables: turns values of these joint actions into text: `tables(q_tot [P], utilities [P,N])`.
     """
 
     single: Callable[[], MultiAgentEnv]
@@ -119,3 +123,6 @@ class EnvSpec:
     engine: str = ""
     notice: str = ""
     args: Mapping[str, Any] = field(default_factory=dict)
+    preferred_runner: str = "episode"
+    joint_actions: Callable[[], np.ndarray] | None = None
+    tables: Callable[[np.ndarray, np.ndarray], str] | None = None

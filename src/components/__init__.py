@@ -1,0 +1,1 @@
+"""Parts shared by runners, controllers and learners: batches, buffers, action spaces, schedules."""

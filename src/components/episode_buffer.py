@@ -1,0 +1,247 @@
+"""Episodes between environment and learner: EpisodeBatch (as collected), ReplayBuffer, TrainBatch (as sampled).
+
+Shape legend: E environments, B episodes, T transitions, N agents, A actions, D action dimensions, O observation,
+S state, U encoded action, I agent input.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import psutil
+import torch as th
+from torch import Tensor
+
+from components.action_space import ActionSpace, DiscreteActions
+from components.inputs import InputSpec, build_inputs
+from envs.multiagentenv import EnvInfo
+from utils.errors import UserError
+from utils.masking import valid_mask
+
+GIB = 1024**3
+MEMORY_SHARE = 0.9  # of the free memory a buffer may fill; the rest is for networks and the system
+
+
+def _fields(info: EnvInfo) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Name -> (shape of one step, storage type). Compact: no one-hots, bool masks, the smallest integers."""
+    space = info.action_space
+    fields: dict[str, tuple[tuple[int, ...], Any]] = {
+        "obs": ((info.n_agents, info.obs_dim), np.float32),
+        "state": ((info.state_dim,), np.float32),
+        "actions": ((info.n_agents, space.action_dim), np.float32),
+        "reward": ((1,), np.float32),
+        "terminated": ((1,), np.bool_),
+    }
+    if isinstance(space, DiscreteActions):
+        fields["avail_actions"] = ((info.n_agents, space.n_actions), np.bool_)
+        fields["actions"] = ((info.n_agents, 1), np.min_scalar_type(space.n_actions))
+    return {name: (shape, np.dtype(kind)) for name, (shape, kind) in fields.items()}
+
+
+class EpisodeBatch:
+    """E episodes being collected, time first: `data["obs"] [T_max+1,E,N,O]` and so on.
+
+    Row t of obs, state and avail_actions is what was seen before action t; the last row of an episode of L
+    transitions is row L, its final observation.
+
+    Args:
+        info: sizes.
+        n_envs: E.
+    """
+
+    def __init__(self, info: EnvInfo, n_envs: int) -> None:
+        self.data = {
+            name: np.zeros((info.episode_limit + 1, n_envs, *shape), kind)
+            for name, (shape, kind) in _fields(info).items()
+        }
+        self.length = np.zeros(n_envs, np.int64)  # transitions, [E]
+
+    def episode(self, index: int) -> dict[str, np.ndarray]:
+        """Episode `index` at its own length: every field `[L+1,...]`."""
+        rows = int(self.length[index]) + 1
+        return {name: array[:rows, index] for name, array in self.data.items()}
+
+
+@dataclass
+class TrainBatch:
+    """B sampled episodes on the learner's device, padded with zeros to the longest. Time is sliced only here.
+
+    Args:
+        obs: `[B,T+1,N,O]`.
+        state: `[B,T+1,S]`.
+        avail_actions: `[B,T+1,N,A]` bool, or None for continuous actions.
+        actions: `[B,T,N,1]` int64 or `[B,T,N,D]` float32.
+        reward: `[B,T,1]`.
+        terminated: true ends only, `[B,T,1]`.
+        mask: 1 for real transitions, `[B,T,1]`.
+        action_space: for encoding actions.
+    """
+
+    obs: Tensor
+    state: Tensor
+    avail_actions: Tensor | None
+    actions: Tensor
+    reward: Tensor
+    terminated: Tensor
+    mask: Tensor
+    action_space: ActionSpace
+
+    def __post_init__(self) -> None:
+        self.actions_enc = self.action_space.encode(self.actions)  # [B,T,N,U]
+        first = self.actions_enc.new_zeros(self.actions_enc[:, :1].shape)
+        self.last_actions = th.cat((first, self.actions_enc), dim=1)  # [B,T+1,N,U]
+
+    def inputs(self, spec: InputSpec) -> Tensor:
+        """Inputs of a per-agent network at every observation, `[B,T+1,N,I]`."""
+        return build_inputs(spec, self.obs, self.state, self.last_actions)
+
+
+class ReplayBuffer:
+    """A ring of whole episodes, each stored at its own length.
+
+    Steps live as rows of preallocated arrays; an episode is a list of row numbers. Freed rows are used again
+    first, so the memory that is really touched follows the episodes' lengths, not the time limit. Row 0 is the
+    padding: zeros, every action available.
+
+    Args:
+        info: sizes.
+        capacity: episodes kept; the oldest is dropped first.
+        seed: of the sampling.
+        obs_dtype: "float32" (lossless) or "float16" for observations and states.
+
+    Raises:
+        UserError: if a full buffer could not fit into the free memory.
+    """
+
+    def __init__(self, info: EnvInfo, capacity: int, seed: int, obs_dtype: str = "float32") -> None:
+        self.info, self.capacity = info, capacity
+        fields = _fields(info)
+        for name in ("obs", "state"):
+            fields[name] = (fields[name][0], np.dtype(obs_dtype))
+        n_rows = capacity * (info.episode_limit + 1) + 1
+        row_bytes = sum(int(np.prod(shape)) * kind.itemsize for shape, kind in fields.values())
+        self.max_bytes = n_rows * row_bytes
+        self._refuse_if_too_large()
+        self.rows = {name: np.zeros((n_rows, *shape), kind) for name, (shape, kind) in fields.items()}
+        if "avail_actions" in self.rows:
+            self.rows["avail_actions"][0] = True  # padding: everything available, so that all maths stay finite
+        self.episodes: deque[np.ndarray] = deque()
+        self.free: list[int] = []
+        self.n_touched = 1  # rows ever used; row 0 is the padding
+        self.n_inserted = 0  # episodes ever inserted
+        self.rng = np.random.Generator(np.random.PCG64(seed))
+
+    def _refuse_if_too_large(self) -> None:
+        available = psutil.virtual_memory().available * MEMORY_SHARE
+        if self.max_bytes > available:
+            fits = int(self.capacity * available / self.max_bytes)
+            raise UserError(
+                f"buffer_size={self.capacity} episodes may need {self.max_bytes / GIB:.1f} GiB, "
+                f"{available / GIB:.1f} GiB can be used: at most buffer_size={fits}, or buffer_obs_dtype=float16"
+            )
+
+    def describe(self) -> str:
+        """One line on the memory a full buffer takes at most."""
+        gib = self.max_bytes / GIB
+        return f"replay buffer: {self.capacity} episodes, at most {gib:.2f} GiB (allocated as episodes arrive)"
+
+    def __len__(self) -> int:
+        """Episodes stored now."""
+        return len(self.episodes)
+
+    def insert(self, episode: dict[str, np.ndarray]) -> None:
+        """Store one episode of L transitions: every field `[L+1,...]`, as `EpisodeBatch.episode` gives it.
+
+        Raises:
+            ValueError: if some agent has no available action in a step that was acted on.
+        """
+        avail = episode.get("avail_actions")
+        if avail is not None and not avail[:-1].any(-1).all():
+            step, agent = np.argwhere(~avail[:-1].any(-1))[0]
+            raise ValueError(f"agent {agent} had no available action at step {step}")
+        if len(self.episodes) == self.capacity:
+            self.free.extend(self.episodes.popleft().tolist())
+        rows = self._allocate(len(episode["reward"]))
+        for name, array in self.rows.items():
+            array[rows] = episode[name]
+        if avail is not None:  # after the end an environment may offer nothing
+            self.rows["avail_actions"][rows[-1]] |= ~avail[-1].any(-1, keepdims=True)
+        self.episodes.append(rows)
+        self.n_inserted += 1
+
+    def _allocate(self, count: int) -> np.ndarray:
+        reused = [self.free.pop() for _ in range(min(count, len(self.free)))]
+        fresh = np.arange(self.n_touched, self.n_touched + count - len(reused), dtype=np.int64)
+        self.n_touched += len(fresh)
+        return np.concatenate((np.array(reused, np.int64), fresh))
+
+    def sample(self, batch_size: int, device: th.device | None = None) -> TrainBatch:
+        """`batch_size` different episodes, uniformly, cut to the longest of them."""
+        chosen = self.rng.choice(len(self.episodes), batch_size, replace=False)
+        return self.gather([self.episodes[int(k)] for k in chosen], device)
+
+    def recent(self, batch_size: int, device: th.device | None = None) -> TrainBatch:
+        """The `batch_size` newest episodes."""
+        return self.gather(list(self.episodes)[-batch_size:], device)
+
+    def gather(self, episodes: list[np.ndarray], device: th.device | None = None) -> TrainBatch:
+        """Episodes, given by their rows, as one padded batch."""
+        longest = max(len(rows) for rows in episodes)
+        index = np.zeros((longest, len(episodes)), np.int64)  # [T+1,B], time first: the GRU's memory order
+        for k, rows in enumerate(episodes):
+            index[: len(rows), k] = rows
+        flat = th.from_numpy(index.ravel())
+        fields = {name: self._take(name, flat, index.shape).to(device) for name in self.rows}
+        filled = th.from_numpy(index > 0).transpose(0, 1).unsqueeze(-1)  # [B,T+1,1]
+        avail = fields.get("avail_actions")
+        return TrainBatch(
+            obs=fields["obs"],
+            state=fields["state"],
+            avail_actions=avail,
+            actions=fields["actions"][:, :-1].to(self.info.action_space.action_dtype),
+            reward=fields["reward"][:, :-1],
+            terminated=fields["terminated"][:, :-1].to(th.float32),
+            mask=valid_mask(filled).to(device),
+            action_space=self.info.action_space,
+        )
+
+    def _take(self, name: str, flat: Tensor, shape: tuple[int, ...]) -> Tensor:
+        rows = th.from_numpy(self.rows[name]).index_select(0, flat)
+        if rows.dtype == th.float16:
+            rows = rows.float()
+        return rows.view(*shape, *rows.shape[1:]).transpose(0, 1)  # [B,T+1,...]
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to go on exactly as before, as tensors, numbers and strings."""
+        return {
+            "rows": {name: th.from_numpy(array[: self.n_touched].copy()) for name, array in self.rows.items()},
+            "episodes": th.from_numpy(np.concatenate([*self.episodes, np.zeros(0, np.int64)])),
+            "lengths": [len(rows) for rows in self.episodes],
+            "free": list(self.free),
+            "n_inserted": self.n_inserted,
+            "rng": _rng_state(self.rng),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """The inverse of `state`."""
+        self.n_touched = len(state["rows"]["reward"])
+        for name, rows in state["rows"].items():
+            self.rows[name][: self.n_touched] = rows.numpy()
+        ends = np.cumsum(state["lengths"], dtype=np.int64)
+        self.episodes = deque(np.split(state["episodes"].numpy().copy(), ends)[:-1])
+        self.free = list(state["free"])
+        self.n_inserted = state["n_inserted"]
+        restored = state["rng"]
+        self.rng.bit_generator.state = restored | {
+            "state": {name: int(value) for name, value in restored["state"].items()}
+        }
+
+
+def _rng_state(rng: np.random.Generator) -> dict[str, Any]:
+    """The generator's state with its 128-bit integers as strings, since checkpoints hold 64-bit ones."""
+    state = dict(rng.bit_generator.state)
+    state["state"] = {name: str(value) for name, value in state["state"].items()}
+    return state

@@ -1,0 +1,93 @@
+"""The value-based controller. State goes in and out, none is kept: acting cannot disturb learning.
+
+Shape legend: E environments, B episodes, T transitions, N agents, F outputs, H hidden.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from components.action_selectors import explore, greedy
+from components.episode_buffer import TrainBatch
+from components.inputs import InputSpec, build_inputs
+from components.schedules import LinearSchedule
+from envs.multiagentenv import EnvInfo
+from modules.agents import REGISTRY as AGENTS
+from modules.agents.trunk import AgentNetwork, AgentShape
+from utils.config import Config
+from utils.errors import UserError
+
+
+@dataclass
+class ActInputs:
+    """What the agents know when they act in E environments.
+
+    Args:
+        obs: `[E,N,O]`.
+        state: `[E,S]`.
+        avail: `[E,N,A]` bool, or None.
+        last_actions: encoded, `[E,N,U]`, zeros before the first step.
+        noise: uniforms in [0,1) of this step, `[E,N,noise_dim]`.
+    """
+
+    obs: Tensor
+    state: Tensor
+    avail: Tensor | None
+    last_actions: Tensor
+    noise: Tensor
+
+
+class BasicMAC(nn.Module):
+    """Epsilon-greedy on the agent network's utilities."""
+
+    action_kinds: frozenset[str] = frozenset({"discrete"})
+
+    def __init__(self, config: Config, env_info: EnvInfo) -> None:
+        super().__init__()
+        space = env_info.action_space
+        if space.kind not in self.action_kinds:
+            kinds = " and ".join(sorted(self.action_kinds))
+            raise UserError(f"{config.name} needs {kinds} actions, {config.env} has {space.kind} ones")
+        self.env_info, self.space = env_info, space
+        self.spec = InputSpec(last_action=config.obs_last_action, agent_id=config.obs_agent_id)
+        self.policy_epsilon = config.policy_epsilon
+        self.schedule = LinearSchedule(config.epsilon_start, config.epsilon_finish, config.epsilon_anneal_time)
+        shape = AgentShape(env_info.n_agents, self.spec.dim(env_info), config.hidden_dim, config.share_parameters)
+        self.agent = AgentNetwork(AGENTS[config.agent](shape), space.head_dim)
+
+    def epsilon(self, t_env: int) -> float:
+        """Share of uniformly random actions after `t_env` env steps."""
+        return self.schedule.value(t_env)
+
+    def init_hidden(self, n_envs: int) -> Tensor:
+        """Zeros `[E,N,H]`."""
+        return self.agent.init_hidden(n_envs)
+
+    def unroll(self, batch: TrainBatch) -> Tensor:
+        """Outputs at every step of a batch, `[B,T+1,N,F]`."""
+        inputs = batch.inputs(self.spec)
+        head: Tensor = self.agent(inputs, self.init_hidden(inputs.shape[0]))[0]
+        return head
+
+    def step(self, act: ActInputs, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """One step of the agent network: `[E,N,H]` -> outputs `[E,N,F]`, `[E,N,H]`."""
+        inputs = build_inputs(
+            self.spec, act.obs.unsqueeze(1), act.state.unsqueeze(1), act.last_actions.unsqueeze(1)
+        )  # [E,1,N,I]
+        head, hidden = self.agent(inputs, hidden)
+        return head.squeeze(1), hidden
+
+    def select_actions(
+        self, act: ActInputs, hidden: Tensor, epsilon: float, test_mode: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Actions `[E,N,1|D]` in environment units and the new hidden state; greedy when `test_mode`."""
+        head, hidden = self.step(act, hidden)
+        return self.choose(head, act, 0.0 if test_mode else epsilon, test_mode), hidden
+
+    def choose(self, head: Tensor, act: ActInputs, epsilon: float, test_mode: bool) -> Tensor:
+        """From outputs `[E,N,F]` to actions."""
+        assert act.avail is not None
+        actions = greedy(head, act.avail)
+        return actions if epsilon == 0.0 else explore(actions, act.avail, epsilon, act.noise, self.space)

@@ -1,0 +1,37 @@
+"""The soft actor: a stochastic policy over the agent network's outputs, discrete or continuous."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from components.action_selectors import explore, mode, sample
+from controllers.basic_controller import ActInputs, BasicMAC
+from modules.distributions import MaskedCategorical, SquashedNormal
+
+
+class SoftMAC(BasicMAC):
+    """Samples its policy (and a uniform action with probability epsilon); the mode when tested.
+
+    `policy_epsilon=True` reproduces FOP's released code: the policy that is sampled, trained and evaluated in
+    the losses already contains the epsilon mixture, and epsilon is applied once more when acting.
+    """
+
+    action_kinds = frozenset({"discrete", "continuous"})
+
+    def policy(self, head: Tensor, avail: Tensor | None, epsilon: float = 0.0) -> MaskedCategorical | SquashedNormal:
+        """The policy of outputs `[...,N,F]`; `epsilon` is used only with `policy_epsilon`."""
+        policy = self.space.distribution(head, avail)
+        if not self.policy_epsilon or epsilon == 0.0 or avail is None:
+            return policy
+        assert isinstance(policy, MaskedCategorical)
+        uniform = avail / avail.sum(-1, keepdim=True).clamp(min=1)
+        mixed = (1.0 - epsilon) * policy.probs + epsilon * uniform  # [...,N,A]
+        return MaskedCategorical(mixed.where(avail, mixed.new_ones(())).log(), avail)
+
+    def choose(self, head: Tensor, act: ActInputs, epsilon: float, test_mode: bool) -> Tensor:
+        """From outputs `[E,N,F]` to actions `[E,N,1|D]`."""
+        policy = self.policy(head, act.avail, epsilon)
+        if test_mode:
+            return mode(policy, self.space)
+        actions = sample(policy, act.noise, self.space)
+        return actions if epsilon == 0.0 else explore(actions, act.avail, epsilon, act.noise, self.space)

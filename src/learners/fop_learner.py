@@ -1,0 +1,164 @@
+"""FOP (Zhang et al., ICML 2021), discrete and continuous. Switches and their effects: docs/algorithms/fop.md.
+
+Shape legend: K critics, B episodes, T transitions, N agents, A actions, D action dimensions, I inputs.
+"""
+
+from __future__ import annotations
+
+import torch as th
+from torch import Tensor
+
+from components.action_selectors import sample_with_log_prob
+from components.episode_buffer import TrainBatch
+from components.inputs import InputSpec
+from components.temperature import make_temperature, target_entropy
+from learners.fop_params import FOPParams
+from learners.learner import Learner, Metrics, register
+from modules.agents import REGISTRY as AGENTS
+from modules.agents.trunk import AgentShape
+from modules.critics import DiscreteQ, QFunction, ValueCritic, make_critic
+from modules.layers import Ensemble
+from modules.mixers import REGISTRY as MIXERS
+from modules.mixers.mixer import MixerShape
+from utils.masking import masked_mean
+from utils.rl_utils import lambda_returns
+
+
+@register("fop_learner")
+class FOPLearner(Learner):
+    """Algorithm 1: joint soft Q by eq. (9), individual V by eq. (10), policies by eq. (11), temperatures, targets."""
+
+    Params = FOPParams
+    mac_class = "soft_mac"
+
+    def build(self) -> None:
+        """K critics Q_i and mixers, V_i networks where used, temperature; targets of Q_i and the mixer."""
+        p, info, config = self.params, self.env_info, self.config
+        self.space = info.action_space
+        self.spec = InputSpec(last_action=p.critic_last_action, agent_id=config.obs_agent_id)
+        shape = AgentShape(
+            info.n_agents, self.spec.dim(info), config.hidden_dim, config.share_parameters, ensemble=p.n_critics
+        )
+        self.critic = make_critic(AGENTS[p.critic](shape), self.space)
+        self.value = ValueCritic(AGENTS[p.critic](shape)) if p.v_function == "network" else None
+        sizes = MixerShape(
+            info.n_agents, info.state_dim, self.space.enc_dim, p.mixing_embed_dim, p.lambda_heads, p.lambda_net
+        )
+        self.mixer = Ensemble([MIXERS[p.mixing](sizes) for _ in range(p.n_critics)])
+        self.temperature = make_temperature(p, info.n_agents)
+        self.add_targets("critic", "mixer")
+        self.add_optimiser("actor", self.mac.parameters(), config.lr)
+        self.add_optimiser("critic", self.parameters_of(["critic", "mixer"]), config.critic_lr)
+        if self.value is not None:
+            self.add_optimiser("value", self.value.parameters(), config.critic_lr)
+        if p.alpha_mode == "auto":
+            self.add_optimiser("alpha", self.temperature.parameters(), p.alpha_lr)
+
+    def learn(self, batch: TrainBatch, t_env: int) -> Metrics:
+        """One update of every network on one batch."""
+        alpha_i = self.temperature.individual(t_env)  # [N]
+        inputs, avail = batch.inputs(self.spec), batch.avail_actions  # [B,T+1,N,I], [B,T+1,N,A]
+        head, epsilon = self.mac.unroll(batch), self.mac.epsilon(t_env)  # [B,T+1,N,F]
+        policy = self.mac.policy(head[:, :-1], None if avail is None else avail[:, :-1], epsilon)
+        with th.no_grad():
+            fresh, log_prob = sample_with_log_prob(self.mac.policy(head, avail, epsilon), self.space, self.rng)
+            targets = self.td_targets(batch, inputs, fresh, log_prob, t_env)  # [B,T,1]
+
+        q = self.critic(inputs[:, :-1], None if avail is None else avail[:, :-1], self.rng)
+        metrics = self.learn_critic(batch, q, inputs[:, :-1], targets, alpha_i)
+
+        # eq. (10): V_i -> E_{u_i ~ pi_i}[Q_i - alpha_i log pi_i]
+        if self.value is not None:
+            with th.no_grad():
+                soft_values = q.evaluate(policy, alpha_i, self.params.v_samples)  # [K,B,T,N]
+            value_loss = masked_mean((self.value(inputs[:, :-1]) - soft_values).square(), batch.mask)
+            metrics["value_grad_norm"] = self.optimise("value", value_loss)
+
+        # eq. (11): minimise E_{u_i ~ pi_i}[alpha_i log pi_i - min_k Q_i]
+        policy_loss = masked_mean(q.objective(policy, alpha_i), batch.mask)
+        metrics |= {"policy_loss": policy_loss.detach(), "actor_grad_norm": self.optimise("actor", policy_loss)}
+
+        # alpha: minimise E[-log alpha (sum_i log pi_i + H_target)]
+        goal = target_entropy(self.space, avail, log_prob, self.params.target_entropy)
+        alpha_loss = self.temperature.loss(log_prob[:, :-1], goal[:, :-1])
+        if alpha_loss is not None:
+            self.optimise("alpha", masked_mean(alpha_loss, batch.mask))
+        entropy = masked_mean(-log_prob[:, :-1], batch.mask)
+        return metrics | {"alpha": self.temperature.team(t_env), "entropy": entropy}
+
+    def td_targets(self, batch: TrainBatch, inputs: Tensor, fresh: Tensor, log_prob: Tensor, t_env: int) -> Tensor:
+        """Eq. (9): y = r + gamma (1 - d) [min_k Q'_jt(tau', u') - alpha sum_i log pi_i(u'_i|tau'_i)], as a return.
+
+        u' is drawn from the current policies. Every step's entropy enters the TD(lambda) recursion as part of
+        the reward; the switches reproduce the released code (PITFALLS F1, F2).
+
+        Args:
+            batch: B episodes.
+            inputs: `[B,T+1,N,I]`.
+            fresh: u' at every step, `[B,T+1,N,1|D]`.
+            log_prob: log pi_i(u'_i), `[B,T+1,N]`.
+            t_env: env steps so far.
+        """
+        p, gamma = self.params, self.config.gamma
+        q = self.targets["critic"](inputs, batch.avail_actions, self.rng)
+        baseline = self.baseline(q, inputs, self.temperature.individual(t_env))
+        q_joint = self.targets["mixer"](
+            q.taken(fresh), batch.state, actions=self.space.encode(fresh), baseline=baseline
+        )  # [K,B,T+1,1]
+        next_q = q_joint.amin(0)[:, 1:]
+        total = log_prob.sum(-1, keepdim=True) if p.entropy_sum else log_prob.mean(-1, keepdim=True)
+        bonus = -self.temperature.team(t_env) * total[:, 1:]  # entropy of step t + 1, [B,T,1]
+        if not p.terminal_entropy:
+            bonus = bonus * (1.0 - batch.terminated)
+        if p.entropy_in_return:
+            reward = batch.reward + gamma * bonus
+            return lambda_returns(reward, batch.terminated, next_q, batch.mask, gamma, p.td_lambda)
+        return lambda_returns(batch.reward, batch.terminated, next_q, batch.mask, gamma, p.td_lambda) + bonus
+
+    def learn_critic(
+        self, batch: TrainBatch, q: QFunction, inputs: Tensor, targets: Tensor, alpha_i: Tensor
+    ) -> Metrics:
+        """Eq. (9): minimise (Q_jt(tau,u) - y)^2 over Q_i, V_jt and lambda, for each of the K pairs."""
+        q_joint, advantages = self.joint_q(batch, q, inputs, alpha_i)
+        td_error = q_joint - targets
+        loss = masked_mean(td_error.square(), batch.mask)
+        norm = self.optimise("critic", loss * self.params.n_critics)
+        self.observe_lambda(batch, advantages[0])
+        return {
+            "loss": loss.detach(),
+            "grad_norm": norm,
+            "td_error_abs": masked_mean(td_error.detach().abs(), batch.mask),
+            "q_taken_mean": masked_mean(q_joint.detach(), batch.mask),
+            "target_mean": masked_mean(targets, batch.mask),
+        }
+
+    def joint_q(self, batch: TrainBatch, q: QFunction, inputs: Tensor, alpha_i: Tensor) -> tuple[Tensor, Tensor]:
+        """Eq. (7): Q_jt `[K,B,T,1]` of the stored actions, and the advantages Q_i - V_i `[K,B,T,N]`, detached."""
+        utilities = q.taken(batch.actions)  # [K,B,T,N]
+        with th.no_grad():
+            baseline = self.baseline(q, inputs, alpha_i)
+        q_joint = self.mixer(utilities, batch.state[:, :-1], actions=batch.actions_enc, baseline=baseline)
+        return q_joint, utilities.detach() - baseline
+
+    def evaluate_actions(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
+        """Means over the K critics, at the temperature of the end of the schedule."""
+        inputs, avail = batch.inputs(self.spec)[:, :-1], batch.avail_actions
+        q = self.critic(inputs, None if avail is None else avail[:, :-1], self.rng)
+        q_joint, _ = self.joint_q(batch, q, inputs, self.temperature.individual(self.config.t_max))
+        return q_joint.mean(0), q.taken(batch.actions).mean(0)
+
+    def baseline(self, q: QFunction, inputs: Tensor, alpha_i: Tensor) -> Tensor:
+        """V_i `[K,B,T,N]`: alpha_i log-sum-exp over available actions, or the V-networks of eq. (10)."""
+        if self.value is not None:
+            value: Tensor = self.value(inputs)
+            return value
+        if self.params.v_function == "unmasked":  # the released code: unavailable actions count too (F5)
+            assert isinstance(q, DiscreteQ)
+            q = DiscreteQ(q.q_all, th.ones_like(q.avail))
+        return q.soft_value(alpha_i)
+
+    def observe_lambda(self, batch: TrainBatch, advantages: Tensor) -> None:
+        """Feed lambda_i of the first mixer to the rule for alpha_i, where that is used."""
+        if self.temperature.from_lambda:
+            weights = self.mixer.members[0].lambda_weights(batch.state[:, :-1], batch.actions_enc).detach()
+            self.temperature.observe_lambda(weights, advantages, batch.mask)

@@ -1,0 +1,40 @@
+"""FOP's own configuration keys. `fop.yaml` is the paper, `fop_official.yaml` the released code's numerics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from utils.config import Count, Fraction, Positive, Rate
+from utils.errors import Range, UserError
+
+
+@dataclass(frozen=True)
+class FOPParams:
+    """Keys that fop yamls add; meaning and effect of each in docs/algorithms/fop.md."""
+
+    mixing: Literal["igo", "igo_literal", "dop", "vdn"]  # eq. (7) with our routing, as printed, DOP's, additive
+    mixing_embed_dim: Positive  # units of V_jt's hidden layer
+    lambda_net: Literal["heads", "mlp"]  # SMAC, one-state games
+    lambda_heads: Positive  # heads of the lambda network
+    n_critics: Positive  # K; targets use the minimum over K
+    critic: Literal["rnn", "mlp"]
+    critic_last_action: bool  # whether Q_i reads the previous own action
+    td_lambda: Fraction  # lambda of the return target; 0 is eq. (9) as printed
+    v_function: Literal["closed", "unmasked", "network"]  # log-sum-exp, the released code's, eq. (10)
+    v_samples: Positive  # action samples for eq. (10), continuous actions only
+    entropy_sum: bool  # log pi_jt = sum_i log pi_i (paper) or mean over agents (released code)
+    entropy_in_return: bool  # entropy inside the discounted return (paper) or added once after it (released code)
+    terminal_entropy: bool  # entropy bonus also after the last step (released code)
+    alpha_mode: Literal["fixed", "linear", "auto"]  # alpha_start for ever, annealed, learned as in SAC
+    alpha_start: Rate  # initial temperature, in units of the learning reward
+    alpha_finish: Rate  # final temperature of alpha_mode=linear
+    alpha_anneal_time: Count  # env steps from alpha_start to alpha_finish
+    alpha_lr: Rate  # learning rate of alpha_mode=auto
+    alpha_individual: Literal["shared", "lambda"]  # alpha_i = alpha, or the paper's rule (guarded)
+    target_entropy: Annotated[float, Range()]  # alpha_mode=auto: times log|available actions|, or times -D
+
+    def __post_init__(self) -> None:
+        """Check what depends on two keys."""
+        if self.alpha_individual == "lambda" and not self.mixing.startswith("igo"):
+            raise UserError(f"alpha_individual=lambda needs mixing=igo or igo_literal, got mixing={self.mixing}")

@@ -1,0 +1,136 @@
+"""The shell of every algorithm: networks, targets, optimisers, one update, state. Subclasses are the maths."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+import torch as th
+from torch import Tensor, nn
+
+from components.episode_buffer import ReplayBuffer, TrainBatch
+from controllers.basic_controller import BasicMAC
+from envs.multiagentenv import EnvInfo
+from utils.config import Config
+from utils.targets import hard_update, soft_update
+
+Metrics = dict[str, Tensor]
+REGISTRY: dict[str, type[Learner]] = {}
+_L = TypeVar("_L", bound="type[Learner]")
+
+
+def register(name: str) -> Callable[[_L], _L]:
+    """Class decorator: make a learner selectable as `learner: name` in a yaml."""
+
+    def add(cls: _L) -> _L:
+        REGISTRY[name] = cls
+        return cls
+
+    return add
+
+
+class Learner(nn.Module, ABC):
+    """Networks are attributes; `build` makes them, `learn` is one update on one batch.
+
+    Args:
+        config: the run's configuration; learners read the training keys and `config.params`.
+        env_info: sizes.
+        mac: the controller, whose agent network is trained.
+    """
+
+    @dataclass(frozen=True)
+    class Params:
+        """The keys a learner's yaml may add. Every learner declares its own."""
+
+    mac_class: ClassVar[str] = "basic_mac"
+
+    def __init__(self, config: Config, env_info: EnvInfo, mac: BasicMAC) -> None:
+        super().__init__()
+        self.config, self.env_info, self.mac = config, env_info, mac
+        self.params: Any = config.params
+        self.n_updates = 0
+        self.targets = nn.ModuleDict()
+        self.optimisers: dict[str, th.optim.Optimizer] = {}
+        self.device = next(mac.parameters()).device
+        self.build()
+        self.to(self.device)
+        self.rng = th.Generator(device=self.device).manual_seed(config.seed)
+
+    @abstractmethod
+    def build(self) -> None:
+        """Make networks, then `add_targets` and `add_optimiser`."""
+
+    @abstractmethod
+    def learn(self, batch: TrainBatch, t_env: int) -> Metrics:
+        """One update; returns detached scalars. Neither logs nor synchronises."""
+
+    @abstractmethod
+    def evaluate_actions(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
+        """Q_tot `[B,T,1]` and the utilities `[B,T,N]` of the actions in `batch`, for tables and plots."""
+
+    def sample(self, buffer: ReplayBuffer) -> TrainBatch:
+        """The batch for one update; override for on-policy or prioritised data."""
+        return buffer.sample(self.config.batch_size, self.device)
+
+    def update(self, batch: TrainBatch, t_env: int) -> Metrics:
+        """`learn`, then move the targets if they are due."""
+        metrics = self.learn(batch, t_env)
+        self.n_updates += 1
+        self._update_targets()
+        return metrics
+
+    def add_targets(self, *names: str) -> None:
+        """Keep a slow copy of the modules `names`, reached as `self.targets[name]`."""
+        for name in names:
+            self.targets[name] = copy.deepcopy(self.get_submodule(name)).requires_grad_(False)
+
+    def parameters_of(self, names: Iterable[str]) -> list[nn.Parameter]:
+        """Parameters of the modules `names`."""
+        return [weight for name in names for weight in self.get_submodule(name).parameters()]
+
+    def add_optimiser(self, name: str, parameters: Iterable[nn.Parameter], lr: float) -> None:
+        """RMSprop or Adam, as configured, over `parameters`."""
+        config = self.config
+        weights = list(parameters)
+        if config.optimiser == "adam":
+            self.optimisers[name] = th.optim.Adam(weights, lr=lr, eps=config.optim_eps)
+        else:
+            self.optimisers[name] = th.optim.RMSprop(weights, lr=lr, alpha=config.optim_alpha, eps=config.optim_eps)
+
+    def optimise(self, name: str, loss: Tensor) -> Tensor:
+        """Zero, backward, clip, step. Returns the norm of the gradient before clipping."""
+        optimiser = self.optimisers[name]
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        weights = [weight for group in optimiser.param_groups for weight in group["params"]]
+        norm = nn.utils.clip_grad_norm_(weights, self.config.grad_norm_clip)
+        optimiser.step()
+        return norm.detach()
+
+    def _update_targets(self) -> None:
+        interval, tau = self.config.target_update_interval, self.config.target_tau
+        for name, target in self.targets.items():
+            if tau > 0.0:
+                soft_update(target, self.get_submodule(name), tau)
+            elif self.n_updates % interval == 0:
+                hard_update(target, self.get_submodule(name))
+
+    def state(self) -> dict[str, Any]:
+        """Networks (targets included), optimisers, counters and the generator."""
+        return {
+            "networks": self.state_dict(),
+            "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
+            "n_updates": self.n_updates,
+            "rng": self.rng.get_state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `state`."""
+        self.load_state_dict(state["networks"])
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_state_dict(state["optimisers"][name])
+        self.n_updates = state["n_updates"]
+        self.rng.set_state(state["rng"].cpu())

@@ -1,0 +1,1 @@
+"""Networks. Modules never see the configuration; they take numbers and tensors."""

@@ -1,0 +1,103 @@
+"""What a learner asks of Q_i(tau_i, .), the same for discrete and continuous actions.
+
+Shape legend: K ensemble members, B episodes, T steps, N agents, A discrete actions, D action dimensions.
+Temperatures alpha_i are `[N]` everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch as th
+from torch import Tensor
+
+from components.action_space import ActionSpace
+from modules.distributions import MaskedCategorical, SquashedNormal
+
+Policy = MaskedCategorical | SquashedNormal
+
+
+class QFunction(Protocol):
+    """Individual soft Q-functions of K members at every step of a batch of histories."""
+
+    def taken(self, actions: Tensor) -> Tensor:
+        """Q_i(tau_i, u_i) of stored actions `[B,T,N,1|D]` -> `[K,B,T,N]`."""
+
+    def soft_value(self, alpha: Tensor) -> Tensor:
+        """V_i = alpha log integral exp(Q_i / alpha) over the agent's available actions -> `[K,B,T,N]`."""
+
+    def evaluate(self, policy: Policy, alpha: Tensor, samples: int = 1) -> Tensor:
+        """E_{u ~ policy}[Q_i - alpha log pi_i] -> `[K,B,T,N]`; differentiable in the policy."""
+
+    def objective(self, policy: Policy, alpha: Tensor) -> Tensor:
+        """Paper eq. (11): E_{u ~ policy}[alpha log pi_i - min_k Q_i] -> `[B,T,N]`; no gradient to Q's weights."""
+
+
+class DiscreteQ:
+    """Q-values of all actions, `[K,B,T,N,A]`, with the availability mask `[B,T,N,A]`."""
+
+    def __init__(self, q_all: Tensor, avail: Tensor) -> None:
+        self.q_all, self.avail = q_all, avail
+
+    def taken(self, actions: Tensor) -> Tensor:
+        """Gather `[B,T,N,1]` -> `[K,B,T,N]`."""
+        return self.q_all.gather(-1, actions.expand(len(self.q_all), *actions.shape)).squeeze(-1)
+
+    def soft_value(self, alpha: Tensor) -> Tensor:
+        """V_i = alpha log sum_{a available} exp(Q_i(a) / alpha); masked after dividing by alpha -> `[K,B,T,N]`."""
+        scaled = (self.q_all / alpha.unsqueeze(-1)).masked_fill(~self.avail, th.finfo(self.q_all.dtype).min)
+        return alpha * scaled.logsumexp(-1)
+
+    def evaluate(self, policy: Policy, alpha: Tensor, samples: int = 1) -> Tensor:
+        """Exact sum over the available actions -> `[K,B,T,N]`."""
+        assert isinstance(policy, MaskedCategorical)
+        return policy.expect(self.q_all - alpha.unsqueeze(-1) * policy.log_probs)
+
+    def objective(self, policy: Policy, alpha: Tensor) -> Tensor:
+        """Sum_a pi_i(a) [alpha log pi_i(a) - min_k Q_i(a)], exact -> `[B,T,N]`."""
+        assert isinstance(policy, MaskedCategorical)
+        return policy.expect(alpha.unsqueeze(-1) * policy.log_probs - self.q_all.detach().amin(0))
+
+
+class ContinuousQ:
+    """Q-values on demand: `head(encoded actions [B,T,N,D]) -> [K,B,T,N]`.
+
+    Args:
+        head: the critic at fixed histories.
+        frozen_head: the same with its weights detached, for gradients with respect to actions only.
+        action_space: the box.
+        normal: draws standard normals of a given shape from the learner's generator.
+    """
+
+    def __init__(
+        self,
+        head: Callable[[Tensor], Tensor],
+        frozen_head: Callable[[Tensor], Tensor],
+        action_space: ActionSpace,
+        normal: Callable[[th.Size], Tensor],
+    ) -> None:
+        self.head, self.frozen_head, self.action_space, self.normal = head, frozen_head, action_space, normal
+
+    def taken(self, actions: Tensor) -> Tensor:
+        """Environment units `[B,T,N,D]` -> `[K,B,T,N]`."""
+        return self.head(self.action_space.encode(actions))
+
+    def soft_value(self, alpha: Tensor) -> Tensor:
+        """No closed form over a box: use a V-network (paper eq. 10) or `evaluate`."""
+        raise TypeError("continuous actions have no closed-form soft value: use v_function=network")
+
+    def evaluate(self, policy: Policy, alpha: Tensor, samples: int = 8) -> Tensor:
+        """Mean over reparameterised samples of Q_i - alpha log pi_i, Q's weights frozen -> `[K,B,T,N]`."""
+        assert isinstance(policy, SquashedNormal)
+        total = th.zeros(())
+        for _ in range(samples):
+            encoded, log_prob = policy.rsample(self.normal(policy.mean.shape))
+            total = total + self.frozen_head(encoded) - alpha * log_prob
+        return total / samples
+
+    def objective(self, policy: Policy, alpha: Tensor) -> Tensor:
+        """One reparameterised sample of alpha log pi_i - min_k Q_i -> `[B,T,N]`."""
+        assert isinstance(policy, SquashedNormal)
+        encoded, log_prob = policy.rsample(self.normal(policy.mean.shape))
+        return alpha * log_prob - self.frozen_head(encoded).amin(0)

@@ -1,0 +1,120 @@
+"""FOP's mixer (Zhang et al., ICML 2021): the joint soft Q-function factorised under the IGO constraint, eq. (7).
+
+    Q_jt(tau,u) = sum_i lambda_i(tau,u) [Q_i(tau_i,u_i) - V_i(tau_i)] + V_jt(tau),    lambda_i > 0
+
+Shape legend: B episodes, T steps, N agents, S state, U encoded action, P heads.
+"""
+
+from __future__ import annotations
+
+import torch as th
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from modules.layers import mlp
+from modules.mixers.mixer import Mixer, MixerShape
+
+LAMBDA_HIDDEN = 64  # units of the hidden layers of the MLP lambda network
+LAMBDA_FLOOR = 1e-3  # keeps lambda_i > 0 where softplus underflows
+
+
+class HeadLambda(nn.Module):
+    """lambda_i = sum_p |a_p(s)| sigmoid(b_p(s))_i sigmoid(c_p(s,u))_i, all maps linear (the released SMAC network)."""
+
+    def __init__(self, shape: MixerShape) -> None:
+        super().__init__()
+        self.n_agents, self.n_heads = shape.n_agents, shape.n_heads
+        joint = shape.state_dim + shape.n_agents * shape.action_dim
+        self.key = nn.Linear(shape.state_dim, shape.n_heads)
+        self.agents = nn.Linear(shape.state_dim, shape.n_heads * shape.n_agents)
+        self.action = nn.Linear(joint, shape.n_heads * shape.n_agents)
+
+    def forward(self, state: Tensor, actions: Tensor) -> Tensor:
+        """`[B,T,S]`, `[B,T,N,U]` -> positive weights `[B,T,N]`."""
+        joint = th.cat((state, actions.flatten(-2)), dim=-1)
+        heads = (*state.shape[:-1], self.n_heads, self.n_agents)
+        gates = th.sigmoid(self.agents(state)).view(heads) * th.sigmoid(self.action(joint)).view(heads)
+        weights: Tensor = (self.key(state).abs().unsqueeze(-1) * gates).sum(-2)
+        return weights
+
+
+class MLPLambda(nn.Module):
+    """lambda = softplus(MLP(s, u)) + 1e-3 with two hidden layers: one-state games need the hidden layers."""
+
+    def __init__(self, shape: MixerShape) -> None:
+        super().__init__()
+        joint = shape.state_dim + shape.n_agents * shape.action_dim
+        self.net = mlp(joint, LAMBDA_HIDDEN, LAMBDA_HIDDEN, shape.n_agents)
+
+    def forward(self, state: Tensor, actions: Tensor) -> Tensor:
+        """`[B,T,S]`, `[B,T,N,U]` -> positive weights `[B,T,N]`."""
+        return F.softplus(self.net(th.cat((state, actions.flatten(-2)), dim=-1))) + LAMBDA_FLOOR
+
+
+LAMBDA_NETS: dict[str, type[HeadLambda] | type[MLPLambda]] = {"heads": HeadLambda, "mlp": MLPLambda}
+
+
+class IGOMixer(Mixer):
+    """Eq. (7) with V_jt = V(s) + sum_i V_i, written so that each Q_i receives gradient exactly 1.
+
+        Q_jt = sum_i Q_i + V(s) + sum_i (lambda_i - 1) sg(Q_i - V_i)
+
+    The value equals eq. (7); lambda is trained on detached advantages and V_i receives no gradient at all (the
+    V_i that enters the value cancels: sum_i V_i in V_jt against the one in the advantage times 1). Differentiating
+    eq. (7) as printed gives Q_i the gradient lambda_i, which fails to find the optimum: docs/algorithms/fop.md.
+    """
+
+    uses = frozenset({"actions", "baseline"})
+
+    def __init__(self, shape: MixerShape) -> None:
+        super().__init__(shape)
+        self.lambda_net = LAMBDA_NETS[shape.lambda_net](shape)
+        self.v = mlp(shape.state_dim, shape.embed_dim, 1)
+
+    def lambda_weights(self, state: Tensor, actions: Tensor) -> Tensor:
+        """lambda_i(s,u), `[B,T,N]`."""
+        weights: Tensor = self.lambda_net(state, actions)
+        return weights
+
+    def mix(self, utilities: Tensor, state: Tensor, actions: Tensor | None, baseline: Tensor | None) -> Tensor:
+        """`[B,T,N]` -> `[B,T,1]`."""
+        assert actions is not None
+        assert baseline is not None
+        advantages = (utilities - baseline).detach()
+        correction = (self.lambda_weights(state, actions) - 1.0) * advantages
+        q_joint: Tensor = utilities.sum(-1, keepdim=True) + self.v(state) + correction.sum(-1, keepdim=True)
+        return q_joint
+
+
+class LiteralIGOMixer(IGOMixer):
+    """Eq. (7) differentiated as printed: Q_jt = sum_i lambda_i [Q_i - sg V_i] + V_jt(s). For the ablation."""
+
+    def mix(self, utilities: Tensor, state: Tensor, actions: Tensor | None, baseline: Tensor | None) -> Tensor:
+        """`[B,T,N]` -> `[B,T,1]`."""
+        assert actions is not None
+        assert baseline is not None
+        advantages = utilities - baseline.detach()
+        q_joint: Tensor = (self.lambda_weights(state, actions) * advantages).sum(-1, keepdim=True) + self.v(state)
+        return q_joint
+
+
+class DOPMixer(Mixer):
+    """DOP's decomposition (paper eq. 1): Q_jt = sum_i k_i(s) Q_i + b(s), k_i >= 0. For the ablation and for DOP."""
+
+    monotonic = True
+    igm = True
+
+    def __init__(self, shape: MixerShape) -> None:
+        super().__init__(shape)
+        self.k = mlp(shape.state_dim, shape.embed_dim, shape.n_agents)
+        self.b = mlp(shape.state_dim, shape.embed_dim, 1)
+
+    def weights(self, state: Tensor) -> Tensor:
+        """k_i(s), `[B,T,N]`."""
+        k: Tensor = self.k(state).abs()
+        return k
+
+    def mix(self, utilities: Tensor, state: Tensor, actions: Tensor | None, baseline: Tensor | None) -> Tensor:
+        """`[B,T,N]` -> `[B,T,1]`."""
+        q_joint: Tensor = (self.weights(state) * utilities).sum(-1, keepdim=True) + self.b(state)
+        return q_joint

@@ -1,0 +1,75 @@
+"""The mixer contract, checked once: utilities of N agents and the state into Q_tot.
+
+Shape legend: B episodes, T steps, N agents, S state, U length of one encoded action.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class MixerShape:
+    """Sizes a mixer may need: agents N, state S, encoded action U, width of its networks, heads, hidden layers."""
+
+    n_agents: int
+    state_dim: int
+    action_dim: int
+    embed_dim: int = 32
+    n_heads: int = 4
+    lambda_net: str = "heads"
+
+
+class Mixer(nn.Module, ABC):
+    """`forward` checks shapes and calls `mix`, which a subclass writes.
+
+    Class attributes:
+        monotonic: dQ_tot / dQ_i >= 0 is guaranteed.
+        igm: the greedy joint action of Q_tot is the tuple of greedy individual actions, for any parameters.
+        uses: optional inputs it needs, a subset of {"actions", "baseline"}.
+    """
+
+    monotonic: ClassVar[bool] = False
+    igm: ClassVar[bool] = False
+    uses: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, shape: MixerShape) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(
+        self, utilities: Tensor, state: Tensor, *, actions: Tensor | None = None, baseline: Tensor | None = None
+    ) -> Tensor:
+        """Joint value.
+
+        Args:
+            utilities: Q_i of the actions at hand, `[B,T,N]`.
+            state: `[B,T,S]`.
+            actions: the encoded joint action, `[B,T,N,U]`.
+            baseline: V_i, `[B,T,N]`: soft value (FOP) or maximum (QPLEX).
+
+        Returns:
+            Q_tot, `[B,T,1]`.
+        """
+        size = utilities.shape
+        expected = {
+            "state": (state, (*size[:-1], self.shape.state_dim)),
+            "actions": (actions, (*size, self.shape.action_dim)),
+            "baseline": (baseline, tuple(size)),
+        }
+        for name, (tensor, shape) in expected.items():
+            if tensor is None and name in self.uses:
+                raise ValueError(f"{type(self).__name__} needs {name}")
+            if tensor is not None and tuple(tensor.shape) != shape:
+                raise ValueError(f"{type(self).__name__}: {name} must be {list(shape)}, got {list(tensor.shape)}")
+        if size[-1] != self.shape.n_agents:
+            raise ValueError(f"{type(self).__name__}: {self.shape.n_agents} agents expected, got {size[-1]}")
+        return self.mix(utilities, state, actions, baseline)
+
+    @abstractmethod
+    def mix(self, utilities: Tensor, state: Tensor, actions: Tensor | None, baseline: Tensor | None) -> Tensor:
+        """The formula: `[B,T,N]` -> `[B,T,1]`."""

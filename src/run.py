@@ -1,0 +1,202 @@
+"""Builds the parts from the registries and runs ONE loop. No algorithm or environment name appears here.
+
+collect -> insert -> update while updates are due -> log -> test -> checkpoint, until t_max environment steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch as th
+
+import envs
+from components.episode_buffer import ReplayBuffer
+from controllers import REGISTRY as CONTROLLERS
+from envs.multiagentenv import EnvInfo, EnvSpec, VecEnv
+from learners import REGISTRY as LEARNERS
+from learners import Learner
+from runners import EpisodeStats, Runner, make_vec_env
+from utils import checkpoint
+from utils.config import Config
+from utils.joint_values import joint_value_tables
+from utils.logging import Logger
+from utils.seeding import derive_seed, seed_everything
+from utils.statistics import RunningMeans, episode_means
+from utils.timehelper import PhaseTimer
+
+MODEL_KEYS = ("learner", "t_env")  # what a checkpoint must hold to be evaluated
+
+
+def run(config: Config, logger: Logger, run_dir: Path) -> None:
+    """Train (or, with `evaluate=True`, test) as configured. Ctrl-C saves a checkpoint and is raised again."""
+    seed_everything(config.seed)
+    if config.torch_threads > 0:
+        th.set_num_threads(config.torch_threads)
+    spec = envs.resolve(config.env, config.env_args)
+    if spec.notice:
+        logger.notice(spec.notice)
+    env = make_vec_env(spec, config.runner, config.batch_size_run, config.worker_timeout)
+    try:
+        logger.header(engine_facts(env.env_info))
+        loop = TrainingLoop(config, logger, run_dir, env)
+        if config.checkpoint_path:
+            loop.load(Path(config.checkpoint_path))
+        if config.evaluate:
+            loop.test()
+        else:
+            loop.train()
+        print_tables(spec, loop.learner, logger)
+    finally:
+        env.close()
+
+
+def engine_facts(info: EnvInfo) -> dict[str, str]:
+    """What results may be compared with: engine, its version, the hash of its data."""
+    return {"engine": info.engine, "engine_version": info.engine_version, "data_hash": info.data_hash}
+
+
+def choose_device(config: Config, logger: Logger) -> th.device:
+    """The GPU if there is one and `use_cuda` is set, else the CPU; says which."""
+    device = th.device("cuda" if config.use_cuda and th.cuda.is_available() else "cpu")
+    name = th.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {th.get_num_threads()} threads"
+    logger.info(f"device: {name}")
+    return device
+
+
+def build_learner(config: Config, info: EnvInfo, device: th.device) -> Learner:
+    """Controller and learner, initialised from the run's seed, on `device`."""
+    mac = CONTROLLERS[LEARNERS[config.learner].mac_class](config, info).to(device)
+    return LEARNERS[config.learner](config, info, mac)
+
+
+def print_tables(spec: EnvSpec, learner: Learner, logger: Logger) -> None:
+    """For one-step games: the learnt joint and individual values beside each other."""
+    if spec.joint_actions is not None and spec.tables is not None:
+        logger.info(joint_value_tables(spec, learner))
+
+
+class TrainingLoop:
+    """The loop's parts and counters.
+
+    Args:
+        config: the run's configuration.
+        logger: where results go.
+        run_dir: checkpoints are written to `run_dir/models/<t_env>`.
+        env: E environments.
+    """
+
+    def __init__(self, config: Config, logger: Logger, run_dir: Path, env: VecEnv) -> None:
+        self.config, self.logger, self.models_dir = config, logger, run_dir / "models"
+        info = env.env_info
+        self.n_envs = env.n_envs
+        self.learner = build_learner(config, info, choose_device(config, logger))
+        self.buffer = ReplayBuffer(info, config.buffer_size, derive_seed(config.seed, "replay"), config.buffer_obs_dtype)
+        logger.info(self.buffer.describe())
+        self.timer = PhaseTimer()
+        self.runner = Runner(env, self.learner.mac, config.seed, self.timer)
+        self.t_env = 0
+        self.episode = 0  # training episodes collected, aborted ones included
+        self.test_episode = 0
+        self.updates_due = 0.0
+        self.n_aborted = 0
+        self.next_due = {"log": config.log_interval, "test": 0, "save": config.save_model_interval}
+        self.episode_stats: list[EpisodeStats] = []
+        self.training_stats = RunningMeans()
+        self.last_test: dict[str, float] = {}
+
+    def train(self) -> None:
+        """Until `t_max` env steps; a last test and checkpoint at the end."""
+        try:
+            while self.t_env < self.config.t_max:
+                self._when_due("test", self.config.test_interval, self.test)
+                self._collect()
+                self._update()
+                self._when_due("log", self.config.log_interval, self.log_training)
+                self._when_due("save", self.config.save_model_interval, self.save)
+                self._show_progress()
+        except KeyboardInterrupt:
+            self.save()
+            raise
+        self.log_training()
+        self.test()
+        self.save()
+
+    def _when_due(self, what: str, interval: int, action: Callable[[], None]) -> None:
+        if self.t_env >= self.next_due[what]:
+            action()
+            self.next_due[what] = (self.t_env // interval + 1) * interval
+
+    def _collect(self) -> None:
+        rollout = self.runner.collect(self.episode, self.n_envs, self.t_env)
+        for k in rollout.kept:
+            self.buffer.insert(rollout.batch.episode(k))
+        self.episode += self.n_envs
+        self.t_env += rollout.n_steps
+        self.n_aborted += rollout.n_aborted
+        self.episode_stats += rollout.stats
+        self.updates_due += len(rollout.kept) * self.config.updates_per_episode
+
+    def _update(self) -> None:
+        """As many updates as the published ratio asks for, whatever the number of environments."""
+        if len(self.buffer) < max(self.config.batch_size, self.config.learning_starts):
+            self.updates_due = 0.0
+            return
+        due = math.floor(self.updates_due)
+        self.updates_due -= due
+        with self.timer("learn"):
+            for _ in range(due):
+                batch = self.learner.sample(self.buffer)
+                self.training_stats.add(self.learner.update(batch, self.t_env))
+
+    def log_training(self) -> None:
+        """Statistics of training episodes and updates since the last time."""
+        metrics = episode_means(self.episode_stats) | self.training_stats.pop()
+        self.episode_stats = []
+        metrics["epsilon"] = self.learner.mac.epsilon(self.t_env)
+        metrics["episode"] = float(self.episode)
+        metrics["updates"] = float(self.learner.n_updates)
+        if self.n_aborted:
+            metrics["episodes_aborted"] = float(self.n_aborted)
+        self.logger.log(self.t_env, metrics)
+
+    def test(self) -> None:
+        """Play `test_nepisode` test episodes and log their means with the prefix `test_`."""
+        stats: list[EpisodeStats] = []
+        with self.timer("test"):
+            while len(stats) < self.config.test_nepisode:
+                count = min(self.n_envs, self.config.test_nepisode - len(stats))
+                rollout = self.runner.collect(self.test_episode, count, self.t_env, self.config.test_greedy, test=True)
+                self.test_episode += count
+                stats += rollout.stats
+        self.last_test = episode_means(stats, "test_")
+        self.logger.log(self.t_env, self.last_test)
+
+    def _show_progress(self) -> None:
+        self.logger.progress(self.t_env, self.learner.n_updates, self.timer.seconds, self.last_test)
+
+    def save(self) -> None:
+        """Write a checkpoint, if the run keeps any."""
+        if self.config.save_model:
+            path = checkpoint.save(self.models_dir / str(self.t_env), self.state())
+            self.logger.info(f"checkpoint: {path.resolve()}")
+
+    def load(self, path: Path) -> None:
+        """Networks, targets, optimisers and env steps from a checkpoint; everything else starts anew."""
+        state = checkpoint.load(checkpoint.find(path, self.config.load_step))
+        self.learner.restore(state["learner"])
+        self.t_env = state["t_env"]
+        for what in self.next_due:
+            self.next_due[what] += self.t_env
+        self.logger.info(f"loaded {path} at {self.t_env} env steps")
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        return {
+            "learner": self.learner.state(),
+            "t_env": self.t_env,
+            "episode": self.episode,
+            "test_episode": self.test_episode,
+        }

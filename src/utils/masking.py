@@ -1,0 +1,31 @@
+"""Validity of steps and masked statistics. Padding never reaches a loss, a gradient or a metric."""
+
+from __future__ import annotations
+
+import torch as th
+from torch import Tensor
+
+
+def valid_mask(filled: Tensor) -> Tensor:
+    """Transition t is real iff the observation after it was stored: `filled [B,T+1,1]` -> mask `[B,T,1]`.
+
+    Right for terminated and truncated episodes, since the final observation is always stored.
+    """
+    return filled[:, 1:].to(th.float32)
+
+
+def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """Mean of `x` where mask is 1.
+
+    Args:
+        x: `[...,B,T,N]` or `[...,B,T,1]`; leading ensemble axes are averaged over.
+        mask: `[B,T,1]`, zeros and ones.
+
+    Raises:
+        ValueError: if the ranks cannot mean the same axes (a silent broadcast is the commonest masking bug).
+    """
+    if mask.dim() != 3 or x.dim() < 3 or x.shape[-3:-1] != mask.shape[:2]:
+        raise ValueError(f"masked_mean: x {list(x.shape)} does not fit mask {list(mask.shape)}")
+    weight = mask.expand(x.shape[-3:])  # [B,T,N]
+    kept = th.where(weight > 0, x, x.new_zeros(()))  # 0 * nan would be nan
+    return kept.sum() / (weight.sum().clamp(min=1.0) * (x.numel() / weight.numel()))
