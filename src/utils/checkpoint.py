@@ -1,0 +1,170 @@
+"""Checkpoints on disk: one file each, written atomically, checked when read, loaded without running any code.
+
+Layout: `<run_dir>/models/<t_env>/checkpoint.th`, a nested dictionary of tensors, numbers, strings and lists.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch as th
+
+from utils.errors import UserError
+
+FILE_NAME = "checkpoint.th"
+FORMAT = 1  # raised when a reader of this version could not read what is written
+
+
+class CheckpointError(UserError):
+    """A checkpoint is missing, damaged or of another format."""
+
+
+def save(path_dir: Path | str, state: Mapping[str, Any]) -> Path:
+    """Write `state` to `<path_dir>/checkpoint.th` so that a crash at any moment leaves the old file or the new.
+
+    Args:
+        path_dir: made if missing, usually `<run_dir>/models/<t_env>`.
+        state: nested dictionaries, lists and tuples of tensors, numbers, strings, bytes, booleans and None.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        TypeError: `state` holds something else, for example a NumPy array; the message says where.
+    """
+    folder = Path(path_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    body = _plain(state, "state")
+    target, part = folder / FILE_NAME, folder / f".{FILE_NAME}.{os.getpid()}"
+    try:
+        with part.open("wb") as file:
+            th.save({"format": FORMAT, "checksum": _digest(body), "state": body}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+    for directory in (folder, folder.parent):
+        _sync_directory(directory)
+    return target
+
+
+def load(path: Path | str) -> dict[str, Any]:
+    """Read a checkpoint, the file or the folder it lies in, onto the CPU.
+
+    Raises:
+        CheckpointError: it cannot be read, its checksum is wrong or its format another.
+    """
+    file = Path(path)
+    file = file / FILE_NAME if file.is_dir() else file
+    try:
+        whole = th.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file makes PyTorch raise almost anything
+        reason = str(error).split("\n")[0].split(". ")[0] or type(error).__name__
+        raise CheckpointError(f"cannot read checkpoint {file}: {reason}") from error
+    if not isinstance(whole, dict) or whole.get("format") != FORMAT:
+        found = whole.get("format") if isinstance(whole, dict) else type(whole).__name__
+        raise CheckpointError(f"checkpoint {file} has format {found!r}, this version reads {FORMAT}")
+    if _digest(whole["state"]) != whole["checksum"]:
+        raise CheckpointError(f"checkpoint {file} is damaged: its content does not match its checksum")
+    state: dict[str, Any] = whole["state"]
+    return state
+
+
+def steps_in(models: Path) -> dict[int, Path]:
+    """Return t_env -> file of the checkpoints in a models directory, oldest first."""
+    files = {
+        int(folder.name): folder / FILE_NAME
+        for folder in (models.iterdir() if models.is_dir() else ())
+        if folder.name.isdigit() and (folder / FILE_NAME).is_file()
+    }
+    return dict(sorted(files.items()))
+
+
+def find(checkpoint_path: Path | str, load_step: int = 0) -> Path:
+    """Return the checkpoint file to load.
+
+    Args:
+        checkpoint_path: a run directory, its models directory, one checkpoint's folder or the file itself.
+        load_step: env step, the closest one is taken (the later of two equally close); 0 is the newest.
+
+    Raises:
+        CheckpointError: there is none; the message says what exists.
+    """
+    root = Path(checkpoint_path).expanduser()
+    if root.is_file():
+        return root
+    if not root.is_dir():
+        raise CheckpointError(f"checkpoint_path {str(root)!r} does not exist{_runs_beside(root)}")
+    if (root / FILE_NAME).is_file():
+        return root / FILE_NAME
+    found = steps_in(root / "models") or steps_in(root)
+    if not found:
+        content = ", ".join(sorted(item.name for item in root.iterdir())[:10]) or "nothing"
+        raise CheckpointError(f"no checkpoint in {str(root)!r}: expected models/<t_env>/{FILE_NAME}, found {content}")
+    step = max(found) if load_step == 0 else min(found, key=lambda t_env: (abs(t_env - load_step), -t_env))
+    return found[step]
+
+
+def _runs_beside(missing: Path) -> str:
+    if not missing.parent.is_dir():
+        return ""
+    runs = [folder.name for folder in sorted(missing.parent.iterdir()) if (folder / "models").is_dir()]
+    return f"; with checkpoints beside it: {', '.join(runs[:10])}" if runs else ""
+
+
+def _plain(value: Any, where: str) -> Any:
+    """Copy to plain containers and CPU tensors that own no more memory than they show."""
+    if isinstance(value, Mapping):
+        return {_key(key, where): _plain(item, f"{where}[{key!r}]") for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, th.Tensor):
+        tensor = value.detach().cpu()
+        return tensor.clone() if tensor.untyped_storage().nbytes() > tensor.nbytes else tensor
+    if value is None or type(value) in (bool, int, float, str, bytes):
+        return value
+    raise TypeError(f"{where} is a {type(value).__name__}: a checkpoint holds tensors, numbers, text, lists, dicts")
+
+
+def _key(key: Any, where: str) -> int | str:
+    if type(key) not in (int, str):
+        raise TypeError(f"{where} has the key {key!r}: keys are text or integers")
+    result: int | str = key
+    return result
+
+
+def _digest(state: Any) -> str:
+    """Checksum of structure, types and every bit of the tensors."""
+    digest = hashlib.blake2b(digest_size=16)
+    _feed(digest, state)
+    return digest.hexdigest()
+
+
+def _feed(digest: Any, value: Any) -> None:
+    if isinstance(value, dict):
+        digest.update(b"{%d" % len(value))
+        for key, item in value.items():
+            digest.update(repr(key).encode())
+            _feed(digest, item)
+    elif isinstance(value, list):
+        digest.update(b"[%d" % len(value))
+        for item in value:
+            _feed(digest, item)
+    elif isinstance(value, th.Tensor):
+        digest.update(f"tensor {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.contiguous().reshape(-1).view(th.uint8).numpy())
+    else:
+        digest.update(f"{type(value).__name__} {value!r}".encode())
+
+
+def _sync_directory(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,190 @@
+"""The configuration: typed, frozen, merged from default < environment < algorithm < command line.
+
+Units and meanings of the keys stand in `config/default.yaml`, once.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Annotated, Any, Literal
+
+from utils.configfile import CONFIG_DIR, read_named, read_yaml
+from utils.errors import Range, UserError, check_keys, checked, hints_of, nearest, typed
+
+Count = Annotated[int, Range(0, 2**63 - 1)]
+Positive = Annotated[int, Range(1, 2**63 - 1)]
+Fraction = Annotated[float, Range(0.0, 1.0)]
+Rate = Annotated[float, Range(above=0.0)]
+
+DERIVED = ("env_info",)  # recorded with a run, not a key a user can set
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every key of the framework. The learner's own keys are in `params`, the environment's in `env_args`."""
+
+    name: str
+    env: str
+    env_args: Mapping[str, Any]
+    learner: str
+    label: str
+    seed: Annotated[int, Range(0, 2**32 - 1)]
+
+    runner: Literal["auto", "episode", "parallel", "batched"]
+    batch_size_run: Positive
+    worker_timeout: Rate
+    t_max: Positive
+
+    test_interval: Positive
+    test_nepisode: Count
+    test_greedy: bool
+    log_interval: Positive
+    learner_log_interval: Positive
+    save_model: bool
+    save_model_interval: Positive
+    checkpoint_path: str
+    load_step: Count
+    evaluate: bool
+    use_tensorboard: bool
+    tensorboard_backend: Literal["tensorboardX", "tensorboard-logger"]
+    local_results_path: str
+
+    use_cuda: bool
+    torch_threads: Annotated[int, Range(0, 1024)]
+
+    buffer_size: Positive
+    buffer_obs_dtype: Literal["float32", "float16"]
+    batch_size: Positive
+    updates_per_episode: Rate
+    learning_starts: Count
+
+    gamma: Fraction
+    lr: Rate
+    critic_lr: Rate
+    optimiser: Literal["rmsprop", "adam"]
+    optim_alpha: Annotated[float, Range(0.0, 1.0)]
+    optim_eps: Annotated[float, Range(0.0)]
+    grad_norm_clip: Rate
+    target_update_interval: Count
+    target_tau: Fraction
+
+    agent: Literal["rnn", "mlp"]
+    hidden_dim: Positive
+    obs_agent_id: bool
+    obs_last_action: bool
+    share_parameters: bool
+
+    epsilon_start: Fraction
+    epsilon_finish: Fraction
+    epsilon_anneal_time: Count
+    policy_epsilon: bool
+
+    params: Any = None
+
+    def __post_init__(self) -> None:
+        """Check what depends on several keys."""
+        if (self.target_update_interval == 0) == (self.target_tau == 0.0):
+            raise UserError(
+                "set one of target_update_interval (copies, then target_tau=0) and target_tau (mixing, then "
+                f"target_update_interval=0), got {self.target_update_interval} and {self.target_tau}"
+            )
+        if self.buffer_size < max(self.batch_size, self.learning_starts):
+            raise UserError(
+                f"buffer_size ({self.buffer_size} episodes) must hold batch_size ({self.batch_size}) "
+                f"and learning_starts ({self.learning_starts})"
+            )
+        if self.evaluate and not self.checkpoint_path:
+            raise UserError("evaluate=True needs checkpoint_path=RUN_DIRECTORY, the run whose networks are tested")
+        if self.evaluate and self.test_nepisode == 0:
+            raise UserError("evaluate=True needs test_nepisode of at least 1, got 0")
+
+
+FRAMEWORK_KEYS = tuple(item.name for item in fields(Config) if item.name != "params")
+
+
+def merge(alg: str | None, env: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge default < `env` < `alg` < `overrides` and check the framework's keys. Nothing heavy is imported.
+
+    Args:
+        alg: name of a file in config/algs, or None for a learner given by `overrides`.
+        env: name of a file in config/envs.
+        overrides: nested mapping, as given on the command line.
+
+    Returns:
+        All keys at one level, `env_args` nested; the learner's own keys are not checked yet.
+
+    Raises:
+        UserError: unknown name or key in a file, wrong type, value out of range.
+    """
+    default = read_yaml(CONFIG_DIR / "default.yaml")
+    check_keys(default, FRAMEWORK_KEYS, "key in default.yaml")
+    layer = read_named("envs", env)
+    check_keys(layer, FRAMEWORK_KEYS, f"key in envs/{env}.yaml")
+    merged = _overlay(default, layer)
+    if alg is not None:
+        merged = _overlay(merged, read_named("algs", alg))
+    if not isinstance(overrides.get("env_args", {}), Mapping):
+        raise UserError("env_args is a mapping: set its keys one by one, as env_args.key=value")
+    merged = _overlay(merged, overrides)
+    if merged["seed"] is None:
+        merged["seed"] = random.SystemRandom().randint(1, 10**9)  # the range of Sacred's own seeds
+    return merged | checked(Config, merged, "key")
+
+
+def build_config(
+    alg: str | None, env: str, overrides: Mapping[str, Any], registry: Mapping[str, Any] | None = None
+) -> Config:
+    """Return the complete, validated configuration; see `merge` for the arguments.
+
+    Args:
+        alg: name of a file in config/algs, or None.
+        env: name of a file in config/envs.
+        overrides: nested mapping, as given on the command line.
+        registry: learner name -> class with a nested dataclass `Params`; `learners.REGISTRY` if None.
+    """
+    return from_merged(merge(alg, env, overrides), registry)
+
+
+def from_merged(merged: Mapping[str, Any], registry: Mapping[str, Any] | None = None) -> Config:
+    """Split the keys of `merge` into the framework's and the learner's and build both."""
+    known = _learners() if registry is None else registry
+    name = merged["learner"]
+    if name not in known:
+        raise UserError(f"unknown learner {name!r}{nearest(name, known)}; known: {', '.join(known)}")
+    params_cls = known[name].Params
+    check_keys(merged, (*FRAMEWORK_KEYS, *own_keys(params_cls)), "key")
+    own = {key: value for key, value in merged.items() if key not in FRAMEWORK_KEYS}
+    params = typed(params_cls, own, "key")
+    return typed(Config, {key: merged[key] for key in FRAMEWORK_KEYS if key in merged} | {"params": params}, "key")
+
+
+def _learners() -> Mapping[str, Any]:
+    from learners import REGISTRY  # here, because it imports PyTorch: a bad command line is refused without
+
+    return REGISTRY
+
+
+def own_keys(params_cls: type) -> list[str]:
+    """Return the keys a learner's `Params` adds; it must not repeat the framework's."""
+    keys = list(hints_of(params_cls))
+    if clash := [key for key in keys if key in FRAMEWORK_KEYS]:
+        raise TypeError(f"{params_cls.__qualname__} repeats keys of the framework: {', '.join(clash)}")
+    return keys
+
+
+def as_dict(config: Config) -> dict[str, Any]:
+    """Return plain nested data: the framework's and the learner's keys at one level, as in the yaml files."""
+    data = {key: getattr(config, key) for key in FRAMEWORK_KEYS}
+    own = asdict(config.params) if config.params is not None else {}
+    return data | own | {"env_args": dict(config.env_args)}
+
+
+def _overlay(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `low` with the values of `high`; mappings are merged key by key."""
+    out = dict(low)
+    for key, value in high.items():
+        both = isinstance(value, Mapping) and isinstance(out.get(key), Mapping)
+        out[key] = _overlay(out[key], value) if both else value
+    return out
