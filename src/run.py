@@ -27,8 +27,6 @@ from utils.seeding import derive_seed, seed_everything
 from utils.statistics import RunningMeans, episode_means
 from utils.timehelper import PhaseTimer
 
-MODEL_KEYS = ("learner", "t_env")  # what a checkpoint must hold to be evaluated
-
 
 def run(config: Config, logger: Logger, run_dir: Path) -> None:
     """Train (or, with `evaluate=True`, test) as configured. Ctrl-C saves a checkpoint and is raised again."""
@@ -40,7 +38,6 @@ def run(config: Config, logger: Logger, run_dir: Path) -> None:
         logger.notice(spec.notice)
     env = make_vec_env(spec, config.runner, config.batch_size_run, config.worker_timeout)
     try:
-        logger.header(engine_facts(env.env_info))
         loop = TrainingLoop(config, logger, run_dir, env)
         if config.checkpoint_path:
             loop.load(Path(config.checkpoint_path))
@@ -51,11 +48,6 @@ def run(config: Config, logger: Logger, run_dir: Path) -> None:
         print_tables(spec, loop.learner, logger)
     finally:
         env.close()
-
-
-def engine_facts(info: EnvInfo) -> dict[str, str]:
-    """What results may be compared with: engine, its version, the hash of its data."""
-    return {"engine": info.engine, "engine_version": info.engine_version, "data_hash": info.data_hash}
 
 
 def choose_device(config: Config, logger: Logger) -> th.device:
@@ -105,7 +97,6 @@ class TrainingLoop:
         self.next_due = {"log": config.log_interval, "test": 0, "save": config.save_model_interval}
         self.episode_stats: list[EpisodeStats] = []
         self.training_stats = RunningMeans()
-        self.last_test: dict[str, float] = {}
 
     def train(self) -> None:
         """Until `t_max` env steps; a last test and checkpoint at the end."""
@@ -171,11 +162,10 @@ class TrainingLoop:
                 rollout = self.runner.collect(self.test_episode, count, self.t_env, self.config.test_greedy, test=True)
                 self.test_episode += count
                 stats += rollout.stats
-        self.last_test = episode_means(stats, "test_")
-        self.logger.log(self.t_env, self.last_test)
+        self.logger.log(self.t_env, episode_means(stats, "test_"))
 
     def _show_progress(self) -> None:
-        self.logger.progress(self.t_env, self.learner.n_updates, self.timer.seconds, self.last_test)
+        self.logger.progress(self.t_env, self.learner.n_updates, self.timer.seconds)
 
     def save(self) -> None:
         """Write a checkpoint, if the run keeps any."""

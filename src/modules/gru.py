@@ -13,6 +13,84 @@ from typing import Any
 import torch as th
 from torch import Tensor, nn
 
+from modules import gru_kernels
+
+
+class _Saved:
+    """What the forward pass keeps for the backward pass: gates, h W_n + b_n, candidates and hidden states."""
+
+    def __init__(self, like: Tensor) -> None:
+        groups, steps, rows, width = like.shape
+        size = width // 3
+        self.rz = like.new_empty(groups, steps, rows, 2 * size)
+        self.h_n = like.new_empty(groups, steps, rows, size)
+        self.new = like.new_empty(groups, steps, rows, size)
+        self.hidden = like.new_empty(groups, steps + 1, rows, size)
+
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """In the order the kernels take them."""
+        return self.rz, self.h_n, self.new, self.hidden
+
+
+def _compiled(x: Tensor) -> bool:
+    return x.device.type == "cpu" and x.dtype == th.float32
+
+
+def _forward(x_gates: Tensor, weight: Tensor, bias: Tensor, saved: _Saved) -> None:
+    """The recurrence in PyTorch operations, for any device and precision."""
+    size = saved.new.shape[-1]
+    for t in range(x_gates.shape[1]):
+        h_tm1 = saved.hidden[:, t]
+        gates = th.baddbmm(bias, h_tm1, weight)  # [G,M,3H]
+        rz = th.add(x_gates[:, t, :, : 2 * size], gates[..., : 2 * size], out=saved.rz[:, t]).sigmoid_()
+        saved.h_n[:, t] = gates[..., 2 * size :]
+        inner = gates[..., 2 * size :] * rz[..., :size]
+        new = th.add(x_gates[:, t, :, 2 * size :], inner, out=saved.new[:, t]).tanh_()
+        th.lerp(new, h_tm1, rz[..., size:], out=saved.hidden[:, t + 1])
+
+
+def _forward_compiled(x_gates: Tensor, weight: Tensor, bias: Tensor, saved: _Saved) -> None:
+    """The same with one compiled pass per step."""
+    x_array, arrays = x_gates.numpy(), [x.numpy() for x in saved.tensors()]
+    gates = x_gates.new_empty(x_gates[:, 0].shape)
+    gates_array = gates.numpy()
+    for t in range(x_gates.shape[1]):
+        th.baddbmm(bias, saved.hidden[:, t], weight, out=gates)
+        gru_kernels.forward_step(t, x_array, gates_array, *arrays)
+
+
+def _backward(grad: Tensor, weight_t: Tensor, saved: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of h_{t-1} W + b and of the input part at every step `[G,T,M,3H]`, and of h_0 `[G,M,H]`."""
+    rz, h_n, new, hidden = saved
+    r, z = rz.chunk(2, dim=-1)
+    # d n = d h (1-z)(1-n^2), d z = d h (h_{t-1}-n) z (1-z), d r = d n (h W_n + b_n) r (1-r), before the activations
+    to_n = (1.0 - z) * (1.0 - new * new)
+    to_z = (hidden[:, :-1] - new) * z * (1.0 - z)
+    to_r = to_n * h_n * r * (1.0 - r)
+    d_gates = new.new_empty(*new.shape[:-1], 3 * new.shape[-1])
+    d_h = th.zeros_like(hidden[:, 0])
+    d_all = th.empty_like(new)
+    for t in range(new.shape[1] - 1, -1, -1):
+        d_t = d_all[:, t] = d_h + grad[:, t]
+        d_gates[:, t] = th.cat((d_t * to_r[:, t], d_t * to_z[:, t], d_t * to_n[:, t] * r[:, t]), dim=-1)
+        d_h = th.baddbmm(d_t * z[:, t], d_gates[:, t], weight_t)
+    d_x = th.cat((d_gates[..., : -new.shape[-1]], d_all * to_n), dim=-1)  # the input enters n without the factor r
+    return d_gates, d_x, d_h
+
+
+def _backward_compiled(grad: Tensor, weight_t: Tensor, saved: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    """The same with one compiled pass per step."""
+    groups, steps, rows, size = saved[2].shape
+    d_gates, d_x = grad.new_empty(2, groups, steps, rows, 3 * size)
+    d_h, carry = grad.new_zeros(2, groups, rows, size)
+    arrays = tuple(x.numpy() for x in saved)
+    outputs = d_gates.numpy(), d_x.numpy(), carry.numpy()
+    grad_array, d_h_array = grad.contiguous().numpy(), d_h.numpy()
+    for t in range(steps - 1, -1, -1):
+        gru_kernels.backward_step(t, grad_array, d_h_array, arrays, *outputs)
+        th.baddbmm(carry, d_gates[:, t], weight_t, out=d_h)
+    return d_gates, d_x, d_h
+
 
 class _Recurrence(th.autograd.Function):
     """h_t = (1 - z) n + z h_{t-1} for all t, given the input part of the gates.
@@ -22,51 +100,22 @@ class _Recurrence(th.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x_gates: Tensor, h_0: Tensor, weight: Tensor, bias: Tensor) -> Tensor:  # type: ignore[override]
-        groups, steps, rows, width = x_gates.shape
-        size = width // 3
-        rz = th.empty(groups, steps, rows, 2 * size, dtype=x_gates.dtype, device=x_gates.device)
-        h_n = th.empty(groups, steps, rows, size, dtype=x_gates.dtype, device=x_gates.device)
-        new = th.empty_like(h_n)
-        hidden = th.empty(groups, steps + 1, rows, size, dtype=x_gates.dtype, device=x_gates.device)
-        hidden[:, 0] = h_0
-        for t in range(steps):
-            h_tm1 = hidden[:, t]
-            gates = th.baddbmm(bias, h_tm1, weight)  # [G,M,3H]
-            rz_t = th.add(x_gates[:, t, :, : 2 * size], gates[..., : 2 * size], out=rz[:, t]).sigmoid_()
-            h_n[:, t] = gates[..., 2 * size :]
-            n_t = th.addcmul(x_gates[:, t, :, 2 * size :], rz_t[..., :size], gates[..., 2 * size :], out=new[:, t])
-            n_t.tanh_()
-            th.lerp(n_t, h_tm1, rz_t[..., size:], out=hidden[:, t + 1])
-        ctx.save_for_backward(rz, h_n, new, hidden, weight)
-        return hidden[:, 1:]
+        saved = _Saved(x_gates)
+        saved.hidden[:, 0] = h_0
+        loop = _forward_compiled if _compiled(x_gates) else _forward
+        loop(x_gates.detach(), weight.detach(), bias.detach(), saved)
+        ctx.save_for_backward(*saved.tensors(), weight)
+        return saved.hidden[:, 1:]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # type: ignore[override]
-        rz, h_n, new, hidden, weight = ctx.saved_tensors
-        groups, steps, rows, size = new.shape
-        r, z = rz.chunk(2, dim=-1)
-        # dn = dh (1-z)(1-n^2), dz = dh (h_{t-1}-n) z (1-z), dr = dn (h W_n + b_n) r (1-r), all in pre-activations
-        to_n = (1.0 - z) * (1.0 - new * new)
-        to_z = (hidden[:, :-1] - new) * z * (1.0 - z)
-        to_r = to_n * h_n * r * (1.0 - r)
-        d_gates = th.empty(groups, steps, rows, 3 * size, dtype=grad.dtype, device=grad.device)
-        factors = th.cat((to_r, to_z, to_n * r), dim=-1)  # [G,T,M,3H], gate gradient per unit of dh
-        weight_t = weight.transpose(1, 2)
-        d_hidden = th.empty(groups, steps, rows, size, dtype=grad.dtype, device=grad.device)
-        d_h = th.zeros(groups, rows, size, dtype=grad.dtype, device=grad.device)
-        for t in range(steps - 1, -1, -1):
-            d_t = th.add(d_h, grad[:, t], out=d_hidden[:, t])
-            triple = d_t.unsqueeze(-2).expand(groups, rows, 3, size)
-            d_g = th.mul(
-                factors[:, t].view(groups, rows, 3, size), triple, out=d_gates[:, t].view(groups, rows, 3, size)
-            )
-            d_h = th.baddbmm(d_t * z[:, t], d_g.view(groups, rows, 3 * size), weight_t)
-        flat = d_gates.view(groups, steps * rows, 3 * size)
-        d_weight = th.bmm(hidden[:, :-1].reshape(groups, steps * rows, size).transpose(1, 2), flat)
-        d_bias = flat.sum(1, keepdim=True)
-        d_x = d_gates.clone()
-        d_x[..., 2 * size :] = d_hidden * to_n  # the input enters n without the factor r
-        return d_x, d_h, d_weight, d_bias
+        *saved, weight = ctx.saved_tensors
+        loop = _backward_compiled if _compiled(grad) else _backward
+        d_gates, d_x, d_h = loop(grad, weight.transpose(1, 2), tuple(saved))
+        groups, _, _, width = d_gates.shape
+        flat = d_gates.view(groups, -1, width)
+        before = saved[3][:, :-1].reshape(groups, -1, width // 3)  # h_{t-1}
+        return d_x, d_h, th.bmm(before.transpose(1, 2), flat), flat.sum(1, keepdim=True)
 
 
 class GRU(nn.Module):

@@ -135,7 +135,7 @@ class Runner:
         data["terminated"][t, :, 0] = transition.terminated
         gained = transition.info.get(RETURN_KEY, transition.reward)
         progress.returns += np.where(progress.active, gained, 0.0)
-        aborted = np.asarray(transition.info.get("aborted", False))
+        aborted = np.asarray(transition.info.get("aborted", False), np.bool_)
         ended = progress.active & (transition.terminated | transition.truncated | aborted)
         self.batch.length[ended] = t + 1
         for k in np.flatnonzero(ended):

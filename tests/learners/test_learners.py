@@ -1,0 +1,123 @@
+"""Every learner: padding does not matter, targets move when due, state restores exactly, unshared agents learn."""
+
+import copy
+
+import pytest
+import torch as th
+from helpers import CONTINUOUS, DISCRETE, make_config, make_info, make_learner, pad_batch, random_buffer
+
+from utils.configfile import available
+
+ALGS = list(available("algs"))
+
+
+def spaces(alg):
+    """The action spaces a configuration supports."""
+    return [DISCRETE, CONTINUOUS] if alg == "fop" else [DISCRETE]
+
+
+CASES = [(alg, space) for alg in ALGS for space in spaces(alg)]
+
+
+def overrides(space):
+    """Continuous FOP needs V-networks."""
+    return {"v_function": "network"} if space is CONTINUOUS else {}
+
+
+@pytest.mark.parametrize(("alg", "space"), CASES)
+def test_padding_changes_neither_loss_nor_weights(alg, space):
+    """Four more padded steps filled with 1e3 give the same metrics and the same new weights."""
+    info = make_info(space)
+    config = make_config(alg, **overrides(space))
+    batch = random_buffer(info).recent(6)
+    results = []
+    for fill in (None, 0.0, 1e3):
+        learner = make_learner(config, info)
+        given = batch if fill is None else pad_batch(batch, 4, fill)
+        if alg.startswith("fop"):  # draw the same numbers for real steps whatever the padding
+            learner.rng = _Constant()
+        metrics = learner.update(given, 0)
+        results.append((metrics, [p.detach().clone() for p in learner.parameters()]))
+    for metrics, weights in results[1:]:
+        for name, value in metrics.items():
+            th.testing.assert_close(value, results[0][0][name], rtol=1e-4, atol=1e-5, msg=name)
+        for ours, first in zip(weights, results[0][1], strict=True):
+            th.testing.assert_close(ours, first, rtol=1e-3, atol=1e-5)
+
+
+class _Constant(th.Generator):
+    """Marks a generator whose draws the test replaces."""
+
+
+@pytest.fixture(autouse=True)
+def _constant_draws(monkeypatch):
+    """`th.rand` and `th.randn` with a `_Constant` generator give 0.3 everywhere."""
+    for name in ("rand", "randn"):
+        real = getattr(th, name)
+
+        def fake(*size, _real=real, generator=None, **kwargs):
+            if isinstance(generator, _Constant):
+                return th.full(size[0], 0.3)
+            return _real(*size, generator=generator, **kwargs)
+
+        monkeypatch.setattr(th, name, fake)
+
+
+@pytest.mark.parametrize(("alg", "space"), CASES)
+def test_every_parameter_moves_and_targets_only_when_due(alg, space):
+    """After three updates all online weights have moved; targets move at the third with an interval of 3."""
+    info = make_info(space)
+    learner = make_learner(make_config(alg, target_update_interval=3, **overrides(space)), info)
+    buffer = random_buffer(info)
+    start = copy.deepcopy(learner.state_dict())
+    for update in range(3):
+        metrics = learner.update(learner.sample(buffer), 1000)
+        assert all(th.isfinite(value) for value in metrics.values()), metrics
+        moved = {name for name, value in learner.state_dict().items() if not th.equal(value, start[name])}
+        target_moved = {name for name in moved if name.startswith("targets.")}
+        assert bool(target_moved) == (update == 2)
+    still = {name for name, _ in learner.named_parameters() if name not in moved}
+    assert not still, still
+
+
+@pytest.mark.parametrize(("alg", "space"), CASES)
+def test_polyak_targets(alg, space):
+    """target_tau mixes after every update."""
+    info = make_info(space)
+    learner = make_learner(
+        make_config(alg, target_update_interval=0, target_tau=0.1, **overrides(space)), info
+    )
+    name = next(iter(learner.targets))
+    before = copy.deepcopy(learner.targets[name].state_dict())
+    learner.update(learner.sample(random_buffer(info)), 0)
+    online = learner.get_submodule(name).state_dict()
+    for key, value in learner.targets[name].named_parameters():
+        th.testing.assert_close(value.detach(), 0.9 * before[key] + 0.1 * online[key])
+
+
+@pytest.mark.parametrize(("alg", "space"), CASES)
+def test_state_restores_the_next_update_bit_for_bit(alg, space):
+    """A new learner with the state of the old one takes the same steps."""
+    info = make_info(space)
+    config = make_config(alg, **overrides(space))
+    first, second = make_learner(config, info, 0), make_learner(config, info, 1)
+    buffer = random_buffer(info)
+    first.update(first.sample(buffer), 10)
+    second.restore(copy.deepcopy(first.state()))
+    batch = buffer.recent(5)
+    for learner in (first, second):
+        learner.update(batch, 20)
+    for name, value in first.state_dict().items():
+        assert th.equal(value, second.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(("alg", "space"), CASES)
+def test_agents_without_shared_parameters(alg, space):
+    """Every agent has weights of its own and learns."""
+    info = make_info(space)
+    learner = make_learner(make_config(alg, share_parameters=False, **overrides(space)), info)
+    assert learner.mac.agent.head.weight.shape[0] == info.n_agents
+    before = learner.mac.agent.head.weight.detach().clone()
+    metrics = learner.update(learner.sample(random_buffer(info)), 10**6)
+    assert all(th.isfinite(value) for value in metrics.values())
+    assert (learner.mac.agent.head.weight != before).flatten(1).any(1).all()
