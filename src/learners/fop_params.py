@@ -15,7 +15,7 @@ class FOPParams:
 
     mixing: Literal["igo", "igo_literal", "dop", "vdn"]  # eq. (7) with our routing, as printed, DOP's, additive
     mixing_embed_dim: Positive  # units of V_jt's hidden layer
-    lambda_net: Literal["heads", "mlp"]  # SMAC, one-state games
+    lambda_net: Literal["auto", "heads", "mlp"]  # auto: heads, or mlp where there is only one state
     lambda_heads: Positive  # heads of the lambda network
     n_critics: Positive  # K; targets use the minimum over K
     critic: Literal["rnn", "mlp"]

@@ -96,9 +96,11 @@ class Learner(nn.Module, ABC):
         config = self.config
         weights = list(parameters)
         if config.optimiser == "adam":
-            self.optimisers[name] = th.optim.Adam(weights, lr=lr, eps=config.optim_eps)
+            self.optimisers[name] = th.optim.Adam(weights, lr=lr, eps=config.optim_eps, fused=True)
         else:
-            self.optimisers[name] = th.optim.RMSprop(weights, lr=lr, alpha=config.optim_alpha, eps=config.optim_eps)
+            self.optimisers[name] = th.optim.RMSprop(
+                weights, lr=lr, alpha=config.optim_alpha, eps=config.optim_eps, foreach=True
+            )
 
     def optimise(self, name: str, loss: Tensor) -> Tensor:
         """Zero, backward, clip, step. Returns the norm of the gradient before clipping."""
@@ -106,7 +108,7 @@ class Learner(nn.Module, ABC):
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         weights = [weight for group in optimiser.param_groups for weight in group["params"]]
-        norm = nn.utils.clip_grad_norm_(weights, self.config.grad_norm_clip)
+        norm = nn.utils.clip_grad_norm_(weights, self.config.grad_norm_clip, foreach=True)
         optimiser.step()
         return norm.detach()
 

@@ -51,7 +51,12 @@ class MLPLambda(nn.Module):
         return F.softplus(self.net(th.cat((state, actions.flatten(-2)), dim=-1))) + LAMBDA_FLOOR
 
 
-LAMBDA_NETS: dict[str, type[HeadLambda] | type[MLPLambda]] = {"heads": HeadLambda, "mlp": MLPLambda}
+def make_lambda_net(shape: MixerShape) -> HeadLambda | MLPLambda:
+    """The network `shape.lambda_net` names; "auto" is heads, or mlp where there is only one state."""
+    kind = shape.lambda_net
+    if kind == "auto":
+        kind = "mlp" if shape.state_dim == 1 else "heads"
+    return MLPLambda(shape) if kind == "mlp" else HeadLambda(shape)
 
 
 class IGOMixer(Mixer):
@@ -68,7 +73,7 @@ class IGOMixer(Mixer):
 
     def __init__(self, shape: MixerShape) -> None:
         super().__init__(shape)
-        self.lambda_net = LAMBDA_NETS[shape.lambda_net](shape)
+        self.lambda_net = make_lambda_net(shape)
         self.v = mlp(shape.state_dim, shape.embed_dim, 1)
 
     def lambda_weights(self, state: Tensor, actions: Tensor) -> Tensor:

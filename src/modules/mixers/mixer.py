@@ -21,7 +21,7 @@ class MixerShape:
     action_dim: int
     embed_dim: int = 32
     n_heads: int = 4
-    lambda_net: str = "heads"
+    lambda_net: str = "auto"
 
 
 class Mixer(nn.Module, ABC):
