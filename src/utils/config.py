@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, Literal
 
-from utils.configfile import CONFIG_DIR, read_named, read_yaml
+from utils.configfile import CONFIG_DIR, available, read_named, read_yaml
 from utils.errors import Range, UserError, check_keys, checked, hints_of, nearest, typed
 
 Count = Annotated[int, Range(0, 2**63 - 1)]
@@ -104,12 +104,31 @@ class Config:
 FRAMEWORK_KEYS = tuple(item.name for item in fields(Config) if item.name != "params")
 
 
-def merge(alg: str | None, env: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
+def layers(alg: str | None, env: str | None) -> dict[str, Any]:
+    """Merge default < `env` < `alg`: what the files say, before the command line.
+
+    Args:
+        alg: name of a file in config/algs, or None for none.
+        env: name of a file in config/envs, or None for none.
+
+    Raises:
+        UserError: there is no such file, it cannot be read or has a key that is not the framework's.
+    """
+    merged = read_yaml(CONFIG_DIR / "default.yaml")
+    check_keys(merged, FRAMEWORK_KEYS, "key in default.yaml")
+    if env is not None:
+        layer = read_named("envs", env)
+        check_keys(layer, FRAMEWORK_KEYS, f"key in envs/{env}.yaml")
+        merged = _overlay(merged, layer)
+    return merged if alg is None else _overlay(merged, read_named("algs", alg))
+
+
+def merge(alg: str | None, env: str | None, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Merge default < `env` < `alg` < `overrides` and check the framework's keys. Nothing heavy is imported.
 
     Args:
-        alg: name of a file in config/algs, or None for a learner given by `overrides`.
-        env: name of a file in config/envs.
+        alg: name of a file in config/algs, or None if `overrides` name the learner.
+        env: name of a file in config/envs, or None if `overrides` name the environment.
         overrides: nested mapping, as given on the command line.
 
     Returns:
@@ -118,29 +137,26 @@ def merge(alg: str | None, env: str, overrides: Mapping[str, Any]) -> dict[str, 
     Raises:
         UserError: unknown name or key in a file, wrong type, value out of range.
     """
-    default = read_yaml(CONFIG_DIR / "default.yaml")
-    check_keys(default, FRAMEWORK_KEYS, "key in default.yaml")
-    layer = read_named("envs", env)
-    check_keys(layer, FRAMEWORK_KEYS, f"key in envs/{env}.yaml")
-    merged = _overlay(default, layer)
-    if alg is not None:
-        merged = _overlay(merged, read_named("algs", alg))
+    if alg is None and "learner" not in overrides:
+        raise UserError(f"name an algorithm: --config=ALG, one of {', '.join(available('algs'))}")
+    if env is None and "env" not in overrides:
+        raise UserError(f"name an environment: --env-config=ENV, one of {', '.join(available('envs'))}")
     if not isinstance(overrides.get("env_args", {}), Mapping):
         raise UserError("env_args is a mapping: set its keys one by one, as env_args.key=value")
-    merged = _overlay(merged, overrides)
+    merged = _overlay(layers(alg, env), overrides)
     if merged["seed"] is None:
         merged["seed"] = random.SystemRandom().randint(1, 10**9)  # the range of Sacred's own seeds
     return merged | checked(Config, merged, "key")
 
 
 def build_config(
-    alg: str | None, env: str, overrides: Mapping[str, Any], registry: Mapping[str, Any] | None = None
+    alg: str | None, env: str | None, overrides: Mapping[str, Any], registry: Mapping[str, Any] | None = None
 ) -> Config:
     """Return the complete, validated configuration; see `merge` for the arguments.
 
     Args:
-        alg: name of a file in config/algs, or None.
-        env: name of a file in config/envs.
+        alg: name of a file in config/algs, or None if `overrides` name the learner.
+        env: name of a file in config/envs, or None if `overrides` name the environment.
         overrides: nested mapping, as given on the command line.
         registry: learner name -> class with a nested dataclass `Params`; `learners.REGISTRY` if None.
     """

@@ -10,14 +10,17 @@ import logging
 import os
 import sys
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from utils.progressbar import LiveBar
 from utils.timehelper import time_left, time_str
+
+if TYPE_CHECKING:
+    from utils.progressbar import LiveBar
 
 LOG = logging.getLogger("harness")
 REDRAW_SECONDS = 0.25
@@ -52,7 +55,7 @@ class Progress:
 
 
 class Console(logging.Handler):
-    """Shows messages and progress. Make one per run and `close` it.
+    """Shows messages and progress. `end` it when the run is over.
 
     Args:
         t_max: env steps of the run; 0 if there is no progress to show.
@@ -66,7 +69,8 @@ class Console(logging.Handler):
         self.t_max, self.log_interval = t_max, log_interval
         self._stream = stream or sys.stdout
         self._file: TextIO | None = None
-        self._bar = LiveBar() if is_terminal(self._stream) and t_max > 0 else None
+        self._live = is_terminal(self._stream)
+        self._bar: LiveBar | None = None
         self._samples: deque[tuple[float, int, int, dict[str, float]]] = deque()
         self._drawn, self._next_line = 0.0, 0
         self._progress: Progress | None = None
@@ -106,27 +110,37 @@ class Console(logging.Handler):
         if t_env >= self._next_line:
             self._next_line = (t_env // self.log_interval + 1) * self.log_interval
             self._line(self._progress)
-        if self._bar is not None and LOG.isEnabledFor(logging.INFO):
-            self._bar.draw(self._progress)
+        if self._live and LOG.isEnabledFor(logging.INFO):
+            self._draw(self._progress)
 
-    def close(self) -> None:
-        """Take the bar away, show where the run ended, close the copy."""
+    def end(self, last: Mapping[str, float] | None = None) -> None:
+        """Take the bar away, show where the run ended with its `last` metrics, close the copy.
+
+        Messages still work.
+        """
+        self._live = False
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
         if self._progress is not None:
-            self._line(self._progress)
+            self._line(replace(self._progress, last=last or self._progress.last))
             self._progress = None
         if self._file is not None:
             self._file.close()
             self._file = None
-        super().close()
+
+    def _draw(self, progress: Progress) -> None:
+        if self._bar is None:
+            from utils.progressbar import LiveBar  # here: rich is only needed on a terminal
+
+            self._bar = LiveBar()
+        self._bar.draw(progress)
 
     def _line(self, progress: Progress) -> None:
         """A progress line; on a terminal only into the copy, the bar shows the rest."""
         if not LOG.isEnabledFor(logging.INFO):
             return
-        if self._bar is None:
+        if not self._live:
             LOG.info(str(progress))
         elif self._file is not None:
             self._file.write(f"{progress}\n")
@@ -143,6 +157,25 @@ class Console(logging.Handler):
         if len(self._samples) == 1:
             seconds, shares = float("inf"), {}
         return Progress(t_1, self.t_max, (t_1 - t_0) / seconds, (updates_1 - updates_0) / seconds, shares, dict(last))
+
+
+@contextmanager
+def show_messages(console: Console) -> Iterator[None]:
+    """Route messages and Python's warnings to `console`, from INFO on."""
+    warning_log = logging.getLogger("py.warnings")
+    LOG.disabled, LOG.propagate = False, False
+    LOG.setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    console.addFilter(lambda record: LOG.isEnabledFor(record.levelno))
+    for log in (LOG, warning_log):
+        log.addHandler(console)
+    try:
+        yield
+    finally:
+        console.end()
+        logging.captureWarnings(False)
+        for log in (LOG, warning_log):
+            log.removeHandler(console)
 
 
 def is_terminal(stream: Any) -> bool:

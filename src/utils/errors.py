@@ -96,7 +96,8 @@ def convert(hint: Any, value: Any, what: str) -> Any:
     """Return `value` as the type `hint`; raise `UserError` if it is not one or lies outside its `Range`."""
     kinds, bounds = _parts(hint)
     number = _as_number(kinds, value)
-    if not any(_accepts(kind, number) for kind in kinds) or not all(bound.holds(number) for bound in bounds):
+    inside = not isinstance(number, (int, float)) or all(bound.holds(number) for bound in bounds)
+    if not inside or not any(_accepts(kind, number) for kind in kinds):
         raise UserError(f"{what} must be {_describe(kinds, bounds)}, got {shown(value)}{_hint(kinds, value)}")
     return number
 
@@ -105,14 +106,16 @@ def _required(cls: type) -> list[Field[Any]]:
     return [item for item in fields(cls) if item.default is MISSING and item.default_factory is MISSING]
 
 
-def _parts(hint: Any) -> tuple[tuple[Any, ...], list[Range]]:
+def _parts(hint: Any) -> tuple[list[Any], list[Range]]:
     """Split a type hint into its alternatives and its ranges."""
-    bounds: list[Range] = []
     if get_origin(hint) is Annotated:
-        hint, *extras = get_args(hint)
-        bounds = [extra for extra in extras if isinstance(extra, Range)]
-    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    return kinds, bounds
+        inner, *extras = get_args(hint)
+        kinds, bounds = _parts(inner)
+        return kinds, bounds + [extra for extra in extras if isinstance(extra, Range)]
+    if get_origin(hint) in (Union, UnionType):
+        parts = [_parts(choice) for choice in get_args(hint)]
+        return [kind for kinds, _ in parts for kind in kinds], [bound for _, bounds in parts for bound in bounds]
+    return [hint], []
 
 
 def _as_number(kinds: Collection[Any], value: Any) -> Any:
@@ -158,5 +161,5 @@ def _hint(kinds: Collection[Any], value: Any) -> str:
     if choices:
         return nearest(value, [str(choice) for choice in choices])
     if str in kinds and isinstance(value, (bool, int, float)):
-        return f'; to give text write "{value!r}" in quotes within quotes'
+        return f"""; text that reads as something else needs two pairs of quotes: key="'{value}'\""""
     return ""

@@ -1,0 +1,226 @@
+"""One command under Sacred: checks before it, records during it, an honest status after it."""
+
+from __future__ import annotations
+
+import pdb
+import platform
+import traceback
+from collections.abc import Mapping
+from contextlib import ExitStack
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch as th
+from sacred import SETTINGS, Experiment
+from sacred.dependencies import Source
+from sacred.run import Run
+
+import envs
+import run as run_module
+from utils import checkpoint, tensorboard
+from utils.cli import Request
+from utils.config import Config, as_dict, from_merged
+from utils.console import LOG, Console, show_messages
+from utils.errors import UserError
+from utils.interrupt import StopRequest, requested
+from utils.logging import Logger
+from utils.metricsfile import FILE_NAME
+from utils.runfolder import RunFolder, runs_base
+from utils.seeding import seed_everything
+
+NAME = "pymarl"  # of the experiment, as users of PyMARL filter by it
+SOURCE_DIR = Path(__file__).resolve().parents[1]
+PACKAGES = ("torch", "numpy", "numba", "sacred")
+
+
+def check_parts(merged: Mapping[str, Any]) -> tuple[Config, dict[str, Any]]:
+    """Check all that can be wrong before a run directory exists.
+
+    Args:
+        merged: keys as from `config.merge`.
+
+    Returns:
+        The configuration, and what is recorded beside it: the environment's complete arguments and its facts.
+
+    Raises:
+        UserError: an unknown learner, environment, key or value; a missing checkpoint, library or directory.
+    """
+    config = from_merged(merged)
+    spec = envs.resolve(config.env, config.env_args)
+    if config.checkpoint_path:
+        checkpoint.find(config.checkpoint_path, config.load_step)
+    if config.use_tensorboard:
+        tensorboard.require(config.tensorboard_backend)
+    env = spec.single()
+    info = env.env_info
+    env.close()
+    run_module.build_learner(config, info, th.device("cpu"))  # finds what does not fit together
+    facts = {
+        "engine": info.engine,
+        "engine_version": info.engine_version,
+        "data_hash": info.data_hash,
+        "n_agents": info.n_agents,
+        "obs_dim": info.obs_dim,
+        "state_dim": info.state_dim,
+        "episode_limit": info.episode_limit,
+    }
+    return config, {"env_args": {**config.env_args, **spec.args}, "env_info": facts}
+
+
+class _Experiment(Experiment):
+    """Records the git commit once; Sacred asks git for each source file, which takes seconds."""
+
+    def get_experiment_info(self) -> dict[str, Any]:
+        """Sacred's information with the repository the sources come from, if git can tell."""
+        info: dict[str, Any] = super().get_experiment_info()
+        try:
+            source = Source.create(str(SOURCE_DIR / "main.py"), True)
+        except Exception as error:  # no git, not its owner, no commit yet: a run does not depend on it
+            LOG.debug("no git information: %s", error)
+            return info
+        repository = {"url": source.repo, "commit": source.commit, "dirty": source.is_dirty}
+        return info | {"repositories": [repository] if source.repo else []}
+
+
+class Session:
+    """Runs one command.
+
+    Args:
+        request: the command line.
+        config: the validated configuration.
+        below: the configuration without the command line, from `config.layers`.
+        derived: entries of the recorded configuration that are found out rather than set.
+    """
+
+    def __init__(self, request: Request, config: Config, below: Mapping[str, Any], derived: Mapping[str, Any]) -> None:
+        self.request, self.config, self.below = request, config, below
+        self.recorded = as_dict(config) | dict(derived) | request.arguments
+        self.options = dict(request.options)
+        base = self.options.pop("--file_storage") or runs_base(config.local_results_path)
+        self.folder = RunFolder(Path(base))
+        self.console = Console(config.t_max, config.log_interval)
+        self.entered = False  # whether our part has begun: errors before it are Sacred's
+        self._check_id()
+
+    def run(self) -> int:
+        """Run the command; return the exit code."""
+        base, changes = split_changes(self.recorded, self.below, self.request.overrides)
+        experiment = self._experiment(base)
+        try:
+            with show_messages(self.console), StopRequest():
+                experiment.run(self.request.command, changes, info={}, meta_info={}, options=self.options)
+        except KeyboardInterrupt:
+            return 130
+        except UserError:
+            if not self._has_metrics():
+                self.folder.discard()
+            raise
+        except Exception as error:
+            return self._failed(error)
+        return 0
+
+    def _failed(self, error: Exception) -> int:
+        if not self.entered and not self.options["--debug"]:
+            self.folder.discard()
+            raise UserError(f"Sacred: {error}") from error
+        traceback.print_exception(error)
+        if self.options["--pdb"]:
+            pdb.post_mortem(error.__traceback__)
+        return 1
+
+    def _experiment(self, base: Mapping[str, Any]) -> Experiment:
+        SETTINGS.CAPTURE_MODE = "no"  # "fd" can deadlock with workers, "sys" loses text: the console writes cout.txt
+        SETTINGS.DISCOVER_SOURCES = "sys"  # every file of src that is imported
+        SETTINGS.DISCOVER_DEPENDENCIES = "pkg"  # every installed package
+        experiment = _Experiment(NAME, base_dir=str(SOURCE_DIR), save_git_info=False)
+        experiment.logger = LOG  # type: ignore[assignment]
+        experiment.observers.append(self.folder)
+        experiment.add_config(base)
+        experiment.main(self._main_function())
+        return experiment
+
+    def _main_function(self) -> Any:
+        def main(_run: Run) -> None:  # Sacred reads name and arguments of a plain function
+            """Train, or test with evaluate=True."""
+            self._main(_run)
+
+        return main
+
+    def _main(self, sacred_run: Run) -> None:
+        """The part of a run that Sacred watches."""
+        self.entered = True
+        if requested():
+            raise KeyboardInterrupt
+        seed_everything(self.config.seed)
+        with ExitStack() as stack:
+            observed = bool(sacred_run.observers)
+            run_dir = self.folder.path if observed else Path(stack.enter_context(TemporaryDirectory()))
+            if self.options["--capture"] in (None, "no"):
+                self.console.attach(run_dir / "cout.txt")
+            logger = self._logger(sacred_run, run_dir)
+            if observed:
+                stack.callback(lambda: self.folder.write_info(sacred_run.info))
+                logger.info(f"results: {run_dir}")
+            stack.callback(lambda: self.console.end(logger.last))
+            stack.callback(logger.close)
+            self._guarded_run(logger, run_dir)
+
+    def _guarded_run(self, logger: Logger, run_dir: Path) -> None:
+        try:
+            run_module.run(self.config, logger, run_dir)
+        except UserError:
+            LOG.disabled = True  # Sacred would report a failure; the one line of `main` says it all
+            raise
+
+    def _logger(self, sacred_run: Run, run_dir: Path) -> Logger:
+        config = self.config
+        header = {
+            "run": sacred_run._id,
+            "alg": config.name,
+            "env": config.env,
+            "env_args": self.recorded["env_args"],
+            "seed": config.seed,
+            **{key: self.recorded["env_info"][key] for key in ("engine", "engine_version", "data_hash")},
+            "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        }
+        backend = config.tensorboard_backend if config.use_tensorboard else ""
+
+        def publish(series: dict[str, list[Any]]) -> None:
+            sacred_run.info = series
+
+        return Logger(run_dir, header, self.console, publish, backend)
+
+    def _check_id(self) -> None:
+        chosen = self.options["--id"]
+        if chosen is not None and (Path(self.folder.basedir) / chosen).exists():
+            raise UserError(f"--id {chosen}: {Path(self.folder.basedir) / chosen} exists already")
+
+    def _has_metrics(self) -> bool:
+        return self.folder.dir is not None and (self.folder.path / FILE_NAME).is_file()
+
+
+def split_changes(
+    recorded: Mapping[str, Any], below: Mapping[str, Any], overrides: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split the recorded configuration for Sacred into what was there and what the command line changed.
+
+    Both together give `recorded` again, so that Sacred marks changes and can decide nothing.
+
+    Args:
+        recorded: the final configuration.
+        below: the configuration without the command line.
+        overrides: what the command line set.
+    """
+    base, changes = dict(recorded), {}
+    for key, value in overrides.items():
+        if key not in recorded:
+            continue
+        old = below.get(key)
+        if isinstance(value, Mapping) and isinstance(recorded[key], Mapping):
+            inner = old if isinstance(old, Mapping) else {}
+            base[key], changes[key] = split_changes(recorded[key], inner, value)
+        elif type(old) is type(recorded[key]) and not isinstance(old, Mapping):  # Sacred warns of a change of type
+            base[key], changes[key] = old, recorded[key]
+    return base, changes

@@ -1,0 +1,76 @@
+"""The run's directory: Sacred's FileStorageObserver with files that are whole at any moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from sacred.observers import FileStorageObserver
+from sacred.serializer import flatten
+
+from utils.errors import UserError
+
+PRIORITY = 100  # before every other observer: the local directory gives the run its id
+
+
+class RunFolder(FileStorageObserver):
+    """Writes `<base>/<id>/` with config.json, run.json, info.json, cout.txt.
+
+    The id is the lowest number above all existing ones for which `mkdir` succeeds, so that runs started together
+    never share one. Files are replaced by renaming: a reader never meets half of one.
+    """
+
+    def __init__(self, base: Path) -> None:
+        super().__init__(base, priority=PRIORITY)
+        self._written_info: Any = None
+
+    @property
+    def path(self) -> Path:
+        """The run's directory."""
+        if self.dir is None:
+            raise RuntimeError("the run has not started: it has no directory yet")
+        return Path(self.dir).resolve()
+
+    def save_json(self, obj: Any, filename: str) -> None:
+        """Write `obj` to `filename` in the run's directory."""
+        target = self.path / filename
+        part = target.with_name(f".{filename}.{os.getpid()}")
+        part.write_text(json.dumps(flatten(obj), sort_keys=True, indent=2), encoding="utf-8")
+        os.replace(part, target)
+
+    def heartbeat_event(self, info: Any, captured_out: str, beat_time: Any, result: Any) -> None:
+        """Write run.json, and info.json where `info` is another object than the last time."""
+        super().heartbeat_event({}, captured_out, beat_time, result)
+        self.write_info(info)
+
+    def log_metrics(self, metrics_by_name: Any, info: Any) -> None:
+        """Nothing: metrics are in metrics.jsonl; Sacred would rewrite all of them at each heartbeat."""
+
+    def write_info(self, info: Any) -> None:
+        """Write info.json. `info` must not change afterwards."""
+        if info is not self._written_info:
+            (self.path / "info.json.part").write_text(json.dumps(info), encoding="utf-8")
+            os.replace(self.path / "info.json.part", self.path / "info.json")
+            self._written_info = info
+
+    def save_file(self, filename: str, target_name: str | None = None) -> None:
+        """Copy a file into the run's directory; sources are given relative to the experiment's."""
+        source = Path(filename)
+        super().save_file(str(source if source.exists() else Path(__file__).parents[1] / source), target_name)
+
+    def discard(self) -> None:
+        """Remove the run's directory: the run did not take place."""
+        if self.dir is not None:
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def runs_base(results: str) -> Path:
+    """Return the directory of the runs, `<results>/sacred`; `UserError` if it cannot be written to."""
+    base = Path(results).expanduser() / "sacred"
+    existing = next(folder for folder in (base, *base.absolute().parents) if folder.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"local_results_path: cannot write to {str(existing)!r}")
+    return base
