@@ -41,7 +41,6 @@ class Config:
     test_nepisode: Count
     test_greedy: bool
     log_interval: Positive
-    learner_log_interval: Positive
     save_model: bool
     save_model_interval: Positive
     checkpoint_path: str

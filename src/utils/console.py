@@ -163,7 +163,7 @@ class Console(logging.Handler):
 def show_messages(console: Console) -> Iterator[None]:
     """Route messages and Python's warnings to `console`, from INFO on."""
     warning_log = logging.getLogger("py.warnings")
-    LOG.disabled, LOG.propagate = False, False
+    LOG.propagate = False
     LOG.setLevel(logging.INFO)
     logging.captureWarnings(True)
     console.addFilter(lambda record: LOG.isEnabledFor(record.levelno))
@@ -173,6 +173,7 @@ def show_messages(console: Console) -> Iterator[None]:
         yield
     finally:
         console.end()
+        LOG.disabled, LOG.propagate = False, True
         logging.captureWarnings(False)
         for log in (LOG, warning_log):
             log.removeHandler(console)

@@ -26,7 +26,7 @@ from utils.console import LOG, Console, show_messages
 from utils.errors import UserError
 from utils.interrupt import StopRequest, requested
 from utils.logging import Logger
-from utils.metricsfile import FILE_NAME
+from utils.metricsfile import FILE_NAME, read_metrics
 from utils.runfolder import RunFolder, runs_base
 from utils.seeding import seed_everything
 
@@ -114,7 +114,7 @@ class Session:
         except KeyboardInterrupt:
             return 130
         except UserError:
-            if not self._has_metrics():
+            if not self._has_rows():
                 self.folder.discard()
             raise
         except Exception as error:
@@ -135,7 +135,7 @@ class Session:
         SETTINGS.DISCOVER_SOURCES = "sys"  # every file of src that is imported
         SETTINGS.DISCOVER_DEPENDENCIES = "pkg"  # every installed package
         experiment = _Experiment(NAME, base_dir=str(SOURCE_DIR), save_git_info=False)
-        experiment.logger = LOG  # type: ignore[assignment]
+        experiment.logger = LOG
         experiment.observers.append(self.folder)
         experiment.add_config(base)
         experiment.main(self._main_function())
@@ -197,8 +197,9 @@ class Session:
         if chosen is not None and (Path(self.folder.basedir) / chosen).exists():
             raise UserError(f"--id {chosen}: {Path(self.folder.basedir) / chosen} exists already")
 
-    def _has_metrics(self) -> bool:
-        return self.folder.dir is not None and (self.folder.path / FILE_NAME).is_file()
+    def _has_rows(self) -> bool:
+        """Whether results were logged, which must not be thrown away."""
+        return self.folder.dir is not None and bool(read_metrics(self.folder.path / FILE_NAME)[1])
 
 
 def split_changes(
