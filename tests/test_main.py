@@ -305,7 +305,7 @@ def test_a_stop_is_clean_and_quick(workplace: Path, number: signal.Signals) -> N
     process.send_signal(number)
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)  # impatience must not cut the saving short
-    out, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=30)
     assert time.monotonic() - begin < 10.0
     assert process.returncode == 130
     assert "Traceback" not in err

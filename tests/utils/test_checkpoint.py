@@ -153,7 +153,7 @@ def test_find_takes_a_checkpoint_itself(run_dir: Path) -> None:
 def test_find_says_what_exists(run_dir: Path) -> None:
     with pytest.raises(UserError, match="does not exist; with checkpoints beside it: 7"):
         checkpoint.find(run_dir.parent / "8")
-    with pytest.raises(UserError, match="no checkpoint in .* found 7"):
+    with pytest.raises(UserError, match=r"no checkpoint in .* found 7"):
         checkpoint.find(run_dir.parent)
 
 

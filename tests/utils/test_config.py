@@ -137,7 +137,7 @@ def test_bad_names(alg: str | None, env: str | None, message: str) -> None:
 
 def test_wrong_keys_in_files_are_refused(files: Path) -> None:
     (files / "envs" / "bad.yaml").write_text("env: grid\nt_mx: 3\n")
-    with pytest.raises(UserError, match="unknown key in envs/bad.yaml 't_mx'; did you mean 't_max'?"):
+    with pytest.raises(UserError, match=r"unknown key in envs/bad\.yaml 't_mx'; did you mean 't_max'"):
         merge("toy", "bad", {})
     (files / "algs" / "bad.yaml").write_text("name: bad\nlearner: toy_learner\nwidth: 3\nmixer: vdn\n")
     with pytest.raises(UserError, match="unknown key 'mixer'"):

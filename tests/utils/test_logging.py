@@ -36,7 +36,7 @@ def test_every_line_is_there_at_once(tmp_path: Path) -> None:
 
 def test_the_header_comes_first_even_if_nobody_completes_it(tmp_path: Path) -> None:
     Logger(tmp_path, {"alg": "vdn"}).log(0, {"x": 1})
-    assert [list(line)[0] for line in lines(tmp_path)] == ["header", "t_env"]
+    assert [next(iter(line)) for line in lines(tmp_path)] == ["header", "t_env"]
 
 
 def test_what_is_not_finite_becomes_null_and_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -128,7 +128,7 @@ def test_tensorboard_files(tmp_path: Path) -> None:
 
 def test_a_missing_writer_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "tensorboard_logger", None)
-    with pytest.raises(UserError, match="requirements-tensorboard-logger.txt"):
+    with pytest.raises(UserError, match=r"requirements-tensorboard-logger\.txt"):
         require("tensorboard-logger")
 
 
