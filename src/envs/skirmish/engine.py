@@ -1,0 +1,174 @@
+"""The one compiled entry point: reset, orders, physics, accounting and observation of many environments.
+
+Combat runs at game-loop resolution. Within a loop all decisions read the same positions, all effects of the loop
+land together, then the dead are removed and the living move: no side and no slot is favoured.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from threading import Timer
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from envs.skirmish.combat import bury, decide, regenerate, strike, tick
+from envs.skirmish.kernel import (
+    ACCOUNT,
+    ADVANCE,
+    HUNT,
+    IDLE,
+    NOBODY,
+    OBSERVE,
+    ORDERS,
+    PHYSICS,
+    RESET,
+    RESET_LOOPS,
+    kernel,
+    uniform,
+)
+from envs.skirmish.movement import move_all
+from envs.skirmish.observation import observe
+from envs.skirmish.orders import order_all
+from envs.skirmish.reward import account
+from envs.skirmish.state import World
+
+ENGINE_VERSION = "1.0"
+COLD_AFTER = 2.0  # seconds after which the compiler, not the cache, must be at work
+
+
+@kernel
+def game_loop(w: World, e: int) -> None:
+    """One game loop."""
+    s = w.units
+    for u in range(len(w.roster)):
+        s[e, u].going, s[e, u].fire = False, NOBODY
+        if s[e, u].alive:
+            tick(w, e, u)
+    for u in range(len(w.roster)):
+        if s[e, u].alive:
+            decide(w, e, u)
+    strike(w, e)
+    bury(w, e)
+    move_all(w, e)
+    for u in range(len(w.roster)):
+        if s[e, u].alive:
+            regenerate(w, e, u)
+
+
+@kernel
+def place_unit(w: World, e: int, u: int) -> None:
+    """Put unit u on its spawn point in its initial state."""
+    s, r, k = w.units, w.roster, w.roster[u].kind
+    s[e, u].x, s[e, u].y, s[e, u].vx, s[e, u].vy = r[u].spawn_x, r[u].spawn_y, 0.0, 0.0
+    s[e, u].home_x, s[e, u].home_y = r[u].spawn_x, r[u].spawn_y
+    s[e, u].hp, s[e, u].shield, s[e, u].energy = w.kinds[k].hp_max, w.kinds[k].shield_max, w.kinds[k].energy_start
+    s[e, u].cooldown, s[e, u].windup, s[e, u].backswing = 0.0, -1.0, 0.0
+    s[e, u].quiet = w.kinds[k].shield_delay
+    s[e, u].alive, s[e, u].counted, s[e, u].going, s[e, u].moved = True, False, False, False
+    s[e, u].order, s[e, u].aim, s[e, u].target, s[e, u].provoker = IDLE, NOBODY, NOBODY, NOBODY
+    s[e, u].rescan, s[e, u].help, s[e, u].fire = 0, 0, NOBODY
+    s[e, u].pend_hits, s[e, u].pend_target, s[e, u].pend_time = 0, NOBODY, 0.0
+    s[e, u].veer, s[e, u].stuck = 0, 0
+
+
+@kernel
+def standing_order(w: World, e: int, side: int) -> None:
+    """Give the order that the map's script gives a side at the spawn; a random point is drawn once for the side."""
+    s, order = w.units, w.standing[side]
+    code = order.code
+    part = uniform(w, e)
+    x, y = order.x + part * (order.x2 - order.x), order.y + part * (order.y2 - order.y)
+    for u in range(len(w.roster)):
+        able = w.kinds[w.roster[u].kind].armed and w.kinds[w.roster[u].kind].speed > 0.0
+        if w.roster[u].side == side and able and code in (ADVANCE, HUNT):
+            s[e, u].order, s[e, u].order_x, s[e, u].order_y = code, x, y
+
+
+@kernel
+def begin(w: World, e: int, seed: int) -> None:
+    """Start an episode: spawn, orders, and the loops that SMAC steps before it looks."""
+    w.envs[e].rng = seed
+    w.envs[e].steps = 0
+    for u in range(len(w.roster)):
+        place_unit(w, e, u)
+    for a in range(w.rules.n_agents):
+        w.agents[e, a].last_action, w.agents[e, a].scripted = NOBODY, NOBODY
+    for slot in range(w.lances.shape[1]):
+        w.lances[e, slot].time = NOBODY
+    standing_order(w, e, 0)
+    standing_order(w, e, 1)
+    for _ in range(RESET_LOOPS):
+        game_loop(w, e)
+
+
+@kernel
+def step_one(w: World, e: int, actions: Any, phases: int) -> None:
+    """The phases after a reset, in order."""
+    if phases & ORDERS:
+        order_all(w, e, actions)
+        if w.envs[e].illegal != NOBODY:
+            return
+    if phases & PHYSICS:
+        for _ in range(w.rules.loops):
+            game_loop(w, e)
+    if phases & ACCOUNT:
+        account(w, e)
+    if phases & OBSERVE:
+        observe(w, e)
+
+
+def source_stamp() -> int:
+    """A number that changes with any source file here: numba itself only watches the file of the entry point."""
+    text = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    return int.from_bytes(sha256(text).digest()[:7], "big")
+
+
+def _compile(stamp: int) -> Callable[..., None]:
+    def step(w, seeds, actions, active, first, last, phases):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, PLR0913
+        if stamp < 0:
+            return
+        for e in range(first, last):
+            if active[e]:
+                if phases & RESET:
+                    begin(w, e, seeds[e])
+                step_one(w, e, actions, phases)
+
+    try:
+        return njit(cache=True, nogil=True, error_model="numpy")(step)  # type: ignore[no-any-return]
+    except RuntimeError:  # numba found no writable folder for its cache
+        return njit(nogil=True, error_model="numpy")(step)  # type: ignore[no-any-return]
+
+
+step = _compile(source_stamp())
+
+
+@contextmanager
+def cold_start_note() -> Iterator[None]:
+    """Say on stderr what is happening if the first call takes long."""
+    text = "embedded engine: compiling its kernels, once for this version (less than a minute; cached afterwards)"
+    timer = Timer(COLD_AFTER, lambda: print(text, file=sys.stderr, flush=True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def is_compiled() -> bool:
+    """Whether the entry point was used in this process."""
+    return bool(step.signatures)  # type: ignore[attr-defined]
+
+
+def seed_array(seeds: Any, n_envs: int) -> np.ndarray:
+    """`[E]` uint64 from any integers, the rest zero."""
+    out = np.zeros(n_envs, np.uint64)
+    for i, seed in enumerate(seeds):
+        out[i] = int(seed) % 2**64
+    return out

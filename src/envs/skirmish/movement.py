@@ -1,0 +1,252 @@
+"""Movement at game-loop resolution: steering, collisions by separation radius, pushing, sliding along walls.
+
+No unit ever enters a cell it may not stand on, and none moves into another: a step that would do so is turned
+aside, given to the friend in the way (pushing), or not taken. Guesses are marked in docs/engine.md.
+"""
+
+from __future__ import annotations
+
+import math
+
+from envs.skirmish.kernel import IDLE, NOBODY, kernel, uniform
+from envs.skirmish.state import World
+
+FREE, WALL = -1, -2  # results of a probe; >= 0 is the unit in the way
+DONE, WAIT = 0, 1  # results of an attempt to move
+SLACK = 1e-9  # cells of overlap that do not count
+MEMORY = 12  # loops for which the side of a detour is remembered (guess)
+TURNS = ((0.8660254037844387, 0.5), (0.5, 0.8660254037844387), (0.0, 1.0))  # cos, sin of 30, 60, 90 degrees
+WALKER = 0  # layer of the ground walkers
+HALF = 0.5
+
+
+@kernel
+def standable(w: World, k: int, x: float, y: float) -> bool:
+    """Whether a unit of kind k may stand with its centre at (x, y): its clearance must be on allowed cells."""
+    grid, layer, c = w.passable, w.kinds[k].layer, w.kinds[k].clearance
+    if x < c or y < c or x + c >= grid.shape[1] or y + c >= grid.shape[2]:
+        return False
+    ix, iy = int(x), int(y)
+    return (
+        grid[layer, int(x - c), iy]
+        and grid[layer, int(x + c), iy]
+        and grid[layer, ix, int(y - c)]
+        and grid[layer, ix, int(y + c)]
+    )
+
+
+@kernel
+def gather(w: World, e: int, u: int, reach: float) -> int:
+    """Collect in `near` the units that u could touch within `reach` cells; returns how many."""
+    s, kinds = w.units, w.kinds
+    k, x, y, count = w.roster[u].kind, s[e, u].x, s[e, u].y, 0
+    for v in range(len(w.roster)):
+        dx, dy = s[e, v].x - x, s[e, v].y - y
+        limit = kinds[k].separation + kinds[w.roster[v].kind].separation + reach
+        if dx * dx + dy * dy < limit * limit and v != u and s[e, v].alive and w.pairs[k, w.roster[v].kind].collides:
+            s[e, count].near = v
+            count += 1
+    return count
+
+
+@kernel
+def probe(w: World, e: int, u: int, count: int, x: float, y: float) -> int:
+    """What keeps u from stepping to (x, y): FREE, WALL, or a unit. Moving apart is always allowed."""
+    s, kinds = w.units, w.kinds
+    k = w.roster[u].kind
+    if not standable(w, k, x, y):
+        return WALL
+    for i in range(count):
+        v = s[e, i].near
+        dx, dy = s[e, v].x - x, s[e, v].y - y
+        square = dx * dx + dy * dy
+        limit = kinds[k].separation + kinds[w.roster[v].kind].separation - SLACK
+        if square < limit * limit:
+            ox, oy = s[e, v].x - s[e, u].x, s[e, v].y - s[e, u].y
+            if square < ox * ox + oy * oy:
+                return v
+    return FREE
+
+
+@kernel
+def commit(w: World, e: int, u: int, x: float, y: float) -> None:
+    """Take the step."""
+    s = w.units
+    s[e, u].vx, s[e, u].vy = x - s[e, u].x, y - s[e, u].y
+    s[e, u].x, s[e, u].y = x, y
+    s[e, u].stuck = 0
+
+
+@kernel
+def vacant(w: World, e: int, v: int, x: float, y: float) -> bool:
+    """Whether unit v could stand at (x, y), everybody else staying."""
+    s, kinds = w.units, w.kinds
+    k = w.roster[v].kind
+    if not standable(w, k, x, y):
+        return False
+    for o in range(len(w.roster)):
+        if o != v and s[e, o].alive and w.pairs[k, w.roster[o].kind].collides:
+            dx, dy = s[e, o].x - x, s[e, o].y - y
+            limit = kinds[k].separation + kinds[w.roster[o].kind].separation - SLACK
+            if dx * dx + dy * dy < limit * limit:
+                return False
+    return True
+
+
+@kernel
+def push(w: World, e: int, u: int, v: int, x: float, y: float) -> bool:
+    """Make room at (x, y) by moving the idle friend v away from it, if v has somewhere to go."""
+    s, kinds = w.units, w.kinds
+    resting = s[e, v].order == IDLE and not s[e, v].going and s[e, v].windup < 0.0 and s[e, v].target == NOBODY
+    if w.roster[u].side != w.roster[v].side or not resting or kinds[w.roster[v].kind].speed <= 0.0:
+        return False
+    dx, dy = s[e, v].x - x, s[e, v].y - y
+    gap = math.hypot(dx, dy)
+    if gap <= 0.0:
+        return False
+    apart = (kinds[w.roster[u].kind].separation + kinds[w.roster[v].kind].separation) / gap
+    px, py = x + dx * apart, y + dy * apart
+    if not vacant(w, e, v, px, py):
+        return False
+    s[e, v].x, s[e, v].y = px, py
+    return True
+
+
+@kernel
+def try_turns(w: World, e: int, u: int, count: int, dx: float, dy: float, side: int, turns: int) -> bool:
+    """Take the smallest turn to one side (1 left, -1 right) whose step is free."""
+    s = w.units
+    for i in range(turns):
+        c, n = TURNS[i][0], TURNS[i][1] * side
+        x, y = s[e, u].x + dx * c - dy * n, s[e, u].y + dx * n + dy * c
+        if probe(w, e, u, count, x, y) == FREE:
+            commit(w, e, u, x, y)
+            return True
+    return False
+
+
+@kernel
+def detour(w: World, e: int, u: int, count: int, dx: float, dy: float) -> bool:
+    """Walk around a unit: keep to the side of the last detour, else take the side that needs the smaller turn."""
+    s = w.units
+    veer = s[e, u].veer
+    if veer == 0:
+        for i in range(len(TURNS)):
+            c, n = TURNS[i]
+            for side in (1, -1):
+                x, y = s[e, u].x + dx * c - dy * n * side, s[e, u].y + dx * n * side + dy * c
+                if probe(w, e, u, count, x, y) == FREE:
+                    commit(w, e, u, x, y)
+                    s[e, u].veer = MEMORY * side
+                    return True
+        return False
+    side = 1 if veer > 0 else -1
+    for way in (side, -side):
+        if try_turns(w, e, u, count, dx, dy, way, len(TURNS)):
+            s[e, u].veer = MEMORY * way
+            return True
+    return False
+
+
+@kernel
+def slide(w: World, e: int, u: int, count: int, dx: float, dy: float) -> bool:
+    """Go along a wall: the longer component of the step, then the other, then turns that still gain ground."""
+    s = w.units
+    x, y = s[e, u].x, s[e, u].y
+    wide, least = abs(dx) >= abs(dy), HALF * HALF * math.hypot(dx, dy)
+    for first in (True, False):
+        along_x = wide if first else not wide
+        sx, sy = (dx, 0.0) if along_x else (0.0, dy)
+        if abs(sx) + abs(sy) > least and probe(w, e, u, count, x + sx, y + sy) == FREE:
+            commit(w, e, u, x + sx, y + sy)
+            return True
+    gaining = len(TURNS) - 1
+    return try_turns(w, e, u, count, dx, dy, 1, gaining) or try_turns(w, e, u, count, dx, dy, -1, gaining)
+
+
+@kernel
+def waypoint(w: World, e: int, u: int) -> tuple[float, float, bool]:
+    """Where to head now: (x, y, whether it is the goal itself)."""
+    s = w.units
+    gx, gy = s[e, u].goal_x, s[e, u].goal_y
+    if w.rules.open_ground or w.kinds[w.roster[u].kind].layer != WALKER:
+        return gx, gy, True
+    width, height = w.passable.shape[1], w.passable.shape[2]
+    ix, iy = min(max(int(gx), 0), width - 1), min(max(int(gy), 0), height - 1)
+    here, there = int(s[e, u].x) * height + int(s[e, u].y), w.nearest[ix * height + iy]
+    cell = w.waypoint[here, there]
+    if cell < 0 or cell == there or here == there:
+        return gx, gy, True
+    return cell // height + HALF, cell % height + HALF, False
+
+
+@kernel
+def stride(w: World, e: int, u: int, dx: float, dy: float) -> float:
+    """Length of the next step in the unit direction (dx, dy), limited by speed and acceleration."""
+    s, k = w.units, w.roster[u].kind
+    pace = max(0.0, s[e, u].vx * dx + s[e, u].vy * dy) + w.kinds[k].accel
+    return min(pace, w.kinds[k].speed)
+
+
+@kernel
+def attempt(w: World, e: int, u: int, patient: bool) -> int:
+    """Move u one loop towards its goal. A patient unit waits if the one in the way is still to move."""
+    s = w.units
+    gx, gy, final = waypoint(w, e, u)
+    dx, dy = gx - s[e, u].x, gy - s[e, u].y
+    left = math.hypot(dx, dy)
+    if left <= 0.0:
+        s[e, u].moved = True
+        return DONE
+    step = min(stride(w, e, u, dx / left, dy / left), left)
+    if final:
+        step = min(step, s[e, u].goal_gap)
+    dx, dy = dx * step / left, dy * step / left
+    count = gather(w, e, u, step)
+    x, y = s[e, u].x + dx, s[e, u].y + dy
+    block = probe(w, e, u, count, x, y)
+    if block >= 0 and patient and s[e, block].going and not s[e, block].moved:
+        return WAIT
+    s[e, u].moved = True
+    evade(w, e, u, count, block, dx, dy)
+    return DONE
+
+
+@kernel
+def evade(w: World, e: int, u: int, count: int, block: int, dx: float, dy: float) -> None:
+    """Take the step (dx, dy), or what can be had of it when `block` is in the way."""
+    s = w.units
+    x, y = s[e, u].x + dx, s[e, u].y + dy
+    if block >= 0 and push(w, e, u, block, x, y):
+        block = probe(w, e, u, count, x, y)
+    if block == FREE:
+        commit(w, e, u, x, y)
+        s[e, u].veer -= min(1, max(-1, s[e, u].veer))
+        return
+    if block == WALL:
+        if slide(w, e, u, count, dx, dy):
+            return
+    elif detour(w, e, u, count, dx, dy):
+        return
+    s[e, u].vx, s[e, u].vy = 0.0, 0.0
+    s[e, u].stuck += 1
+
+
+@kernel
+def move_all(w: World, e: int) -> None:
+    """Move everybody. A coin per loop decides who goes first; who must wait for another goes in a second pass."""
+    s, n = w.units, len(w.roster)
+    upward = uniform(w, e) < HALF
+    for u in range(n):
+        s[e, u].moved = False
+        s[e, u].going = s[e, u].going and s[e, u].alive and w.kinds[w.roster[u].kind].speed > 0.0
+        if not s[e, u].going:
+            s[e, u].vx, s[e, u].vy = 0.0, 0.0
+    for i in range(n):
+        u = i if upward else n - 1 - i
+        if s[e, u].going:
+            attempt(w, e, u, True)
+    for i in range(n):
+        u = n - 1 - i if upward else i
+        if s[e, u].going and not s[e, u].moved:
+            attempt(w, e, u, False)
