@@ -5,6 +5,7 @@ Shape legend: E environments, B episodes, T steps, N agents, A discrete actions,
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -24,6 +25,11 @@ class DiscreteActions:
     action_dim = 1  # numbers stored per agent and step
     action_dtype = th.int64
     noise_dim = 3  # uniforms one agent needs to act: explore?, which action if so, which action if not
+
+    def __post_init__(self) -> None:
+        """Refuse an empty set of actions."""
+        if self.n_actions < 1:
+            raise ValueError(f"n_actions must be at least 1, got {self.n_actions}")
 
     @property
     def enc_dim(self) -> int:
@@ -61,6 +67,13 @@ class ContinuousActions:
 
     kind = "continuous"
     action_dtype = th.float32
+
+    def __post_init__(self) -> None:
+        """Refuse a box without an inside."""
+        if self.dim < 1:
+            raise ValueError(f"dim must be at least 1, got {self.dim}")
+        if not (self.low < self.high and math.isfinite(self.high - self.low)):
+            raise ValueError(f"finite bounds with low < high expected, got {self.low} and {self.high}")
 
     @property
     def action_dim(self) -> int:

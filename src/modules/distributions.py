@@ -1,6 +1,7 @@
 """Policies as distributions: a masked categorical and a tanh-squashed Gaussian with one interface.
 
-Both offer `sample(uniform)`, `log_prob`, `entropy`, `mode`; each reduces to `[...]` = one number per agent.
+Both offer `sample(uniform)`, `log_prob`, `mode`, the categorical also exact expectations and its entropy; each
+reduces to `[...]` = one number per agent.
 Sampling takes uniform numbers from the caller, so an episode's randomness is set by its seed alone.
 """
 
@@ -14,6 +15,7 @@ from torch.nn import functional as F  # noqa: N812
 
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0  # range of log standard deviations, as in common SAC implementations
 _ATANH_BOUND = 1.0 - 1e-6  # encoded actions are pulled this far inside (-1, 1) before atanh; float32 resolution
+_BELOW_ONE = 1.0 - 2.0**-40  # largest uniform used: at 1 the inverse CDF would be the last action, available or not
 
 
 class MaskedCategorical:
@@ -45,7 +47,8 @@ class MaskedCategorical:
         """Inverse-CDF sample: uniform `[...]` in [0,1) -> indices `[...,1]`, never an unavailable one."""
         cdf = self.probs.double().cumsum(-1)  # [...,A]
         total = cdf[..., -1:]
-        index = (cdf <= (uniform.double().unsqueeze(-1) * total)).sum(-1, keepdim=True)
+        uniform = uniform.double().clamp(max=_BELOW_ONE).unsqueeze(-1)
+        index = (cdf <= uniform * total).sum(-1, keepdim=True)
         return index.clamp(max=cdf.shape[-1] - 1)
 
     def log_prob(self, actions: Tensor) -> Tensor:
@@ -53,7 +56,12 @@ class MaskedCategorical:
         return self.log_probs.gather(-1, actions).squeeze(-1)
 
     def expect(self, values: Tensor) -> Tensor:
-        """E_pi[values] for finite values `[...,A]`, over available actions -> `[...]`."""
+        """E_pi[values] for `[...,A]`, over available actions -> `[...]`; whatever the others' values are.
+
+        An unavailable log-probability times a temperature above 1 is -inf, which 0 * -inf would turn into NaN.
+        """
+        if self.avail is not None:
+            values = values.masked_fill(~self.avail, 0.0)
         return (self.probs * values).sum(-1)
 
     @property
@@ -97,7 +105,7 @@ class SquashedNormal:
         return self.rsample(normal)[0].detach()
 
     def log_prob(self, actions: Tensor) -> Tensor:
-        """Encoded actions `[...,D]` in [-1, 1] -> `[...]`; the bounds are read as the nearest inner float."""
+        """Encoded actions `[...,D]` in [-1, 1] -> `[...]`; beyond +-(1 - 1e-6) they are read as that."""
         return self._log_prob_pre_tanh(th.atanh(actions.clamp(-_ATANH_BOUND, _ATANH_BOUND)))
 
     @property
