@@ -14,6 +14,7 @@ ARRIVED = 0.25  # cells from the goal at which an attack-move ends (guess)
 CROWDED = 2.5  # cells from the goal at which an attack-move ends if the way is blocked (guess)
 PATIENCE = 8  # loops of being blocked before that (guess)
 TIMERS_END = 0
+REACHED = 1e-6  # cells: closer than this to weapon range is in range, or rounding would keep a unit walking for ever
 
 
 @kernel
@@ -67,7 +68,7 @@ def engage(w: World, e: int, u: int, t: int) -> None:
     if s[e, u].windup >= 0.0:
         s[e, u].windup = max(0.0, s[e, u].windup - 1.0)
         finish_windup(w, e, u, t, gap)
-    elif gap <= w.kinds[k].range:
+    elif gap <= w.kinds[k].range + REACHED:
         if s[e, u].cooldown <= 0.0:
             begin_attack(w, e, u, gap)
             finish_windup(w, e, u, t, gap)
@@ -80,7 +81,7 @@ def tend(w: World, e: int, u: int, t: int) -> None:
     """One loop of healing t: follow it, heal it in range while there is energy."""
     s, k = w.units, w.roster[u].kind
     gap = gap_between(w, e, u, t)
-    if gap > w.kinds[k].heal_range:
+    if gap > w.kinds[k].heal_range + REACHED:
         go(w, e, u, s[e, t].x, s[e, t].y, gap - w.kinds[k].heal_range)
     elif s[e, u].energy > 0.0:
         s[e, u].fire = t
