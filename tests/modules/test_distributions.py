@@ -202,12 +202,12 @@ def test_gradients_of_the_squashed_normal() -> None:
 def test_reparameterised_gradient_is_the_gradient_of_the_expectation() -> None:
     """D/dmean E[a^2] by differentiating samples against finite differences of a quadrature."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(60)
-    weights = th.as_tensor(weights / weights.sum())
+    chances = th.as_tensor(weights / weights.sum())
     noise = th.as_tensor(nodes).unsqueeze(-1)
 
     def second_moment(mean: Tensor) -> Tensor:
         head = th.stack((mean, th.tensor(math.log(0.6), dtype=th.float64))).expand(60, 2)
-        return (weights * SquashedNormal(head).rsample(noise)[0][:, 0].square()).sum()
+        return (chances * SquashedNormal(head).rsample(noise)[0][:, 0].square()).sum()
 
     mean = th.tensor(0.4, dtype=th.float64, requires_grad=True)
     (gradient,) = th.autograd.grad(second_moment(mean), mean)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from components.schedules import LinearSchedule
 from components.temperature import Temperature
 from theory import soft
+from theory.measurements import igm_violation_rate
 
 EXACT = 1e-10
 many = settings(derandomize=True, deadline=None, max_examples=200)
@@ -90,21 +91,11 @@ def test_T3_counter_example_with_action_dependent_weights() -> None:
     assert not soft.igm_holds(joint, q_all)
 
 
-def violation_rate(alpha: float, games: int = 1000) -> float:
-    """Share of random games with IGM violated: 2 agents, 3 actions, normal Q_i, log-normal lambda_i(u)."""
-    rng = np.random.default_rng(0)
-    missed = 0
-    for _ in range(games):
-        q_all, weights = rng.normal(size=(2, 3)), np.exp(rng.normal(size=(2, 3, 3)))
-        missed += not soft.igm_holds(soft.joint_q(q_all, soft.soft_value(q_all, alpha), weights, 0.0), q_all)
-    return missed / games
-
-
 def test_T3_violations_are_common_and_vanish_with_the_temperature() -> None:
-    rates = [violation_rate(alpha) for alpha in (2.0, 0.5, 0.1, 0.01)]
+    rates = [igm_violation_rate(alpha, 1000) for alpha in (2.0, 0.5, 0.1, 0.01)]
     np.testing.assert_allclose(rates, [0.76, 0.37, 0.06, 0.01], atol=0.03)
     assert rates == sorted(rates, reverse=True)
-    assert violation_rate(1e-6) == 0.0
+    assert igm_violation_rate(1e-6, 1000) == 0.0
 
 
 @given(agents())
