@@ -118,11 +118,11 @@ class CountingEnv(MultiAgentEnv):
         if self.t == self.fail_at:
             raise RuntimeError("the environment broke")
         if self.t == self.hang_at:
-            import time  # noqa: PLC0415
+            import time
 
             time.sleep(60)
         if self.t == self.die_at:
-            import sys  # noqa: PLC0415
+            import sys
 
             sys.exit(7)
         reward = float((actions[:, 0] == np.arange(2)).sum())

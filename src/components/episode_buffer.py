@@ -94,6 +94,11 @@ class TrainBatch:
         first = self.actions_enc.new_zeros(self.actions_enc[:, :1].shape)
         self.last_actions = th.cat((first, self.actions_enc), dim=1)  # [B,T+1,N,U]
 
+    @property
+    def avail_taken(self) -> Tensor | None:
+        """Availability where actions were taken, `[B,T,N,A]`, or None."""
+        return None if self.avail_actions is None else self.avail_actions[:, :-1]
+
     def inputs(self, spec: InputSpec) -> Tensor:
         """Inputs of a per-agent network at every observation, `[B,T+1,N,I]`."""
         return build_inputs(spec, self.obs, self.state, self.last_actions)

@@ -59,12 +59,12 @@ class FOPLearner(Learner):
         alpha_i = self.temperature.individual(t_env)  # [N]
         inputs, avail = batch.inputs(self.spec), batch.avail_actions  # [B,T+1,N,I], [B,T+1,N,A]
         head, epsilon = self.mac.unroll(batch), self.mac.epsilon(t_env)  # [B,T+1,N,F]
-        policy = self.mac.policy(head[:, :-1], None if avail is None else avail[:, :-1], epsilon)
+        policy = self.mac.policy(head[:, :-1], batch.avail_taken, epsilon)
         with th.no_grad():
             fresh, log_prob = sample_with_log_prob(self.mac.policy(head, avail, epsilon), self.space, self.rng)
             targets = self.td_targets(batch, inputs, fresh, log_prob, t_env)  # [B,T,1]
 
-        q = self.critic(inputs[:, :-1], None if avail is None else avail[:, :-1], self.rng)
+        q = self.critic(inputs[:, :-1], batch.avail_taken, self.rng)
         metrics = self.learn_critic(batch, q, inputs[:, :-1], targets, alpha_i)
 
         # eq. (10): V_i -> E_{u_i ~ pi_i}[Q_i - alpha_i log pi_i]
@@ -89,20 +89,13 @@ class FOPLearner(Learner):
     def td_targets(self, batch: TrainBatch, inputs: Tensor, fresh: Tensor, log_prob: Tensor, t_env: int) -> Tensor:
         """Eq. (9): y = r + gamma (1 - d) [min_k Q'_jt(tau', u') - alpha sum_i log pi_i(u'_i|tau'_i)], as a return.
 
-        u' is drawn from the current policies. Every step's entropy enters the TD(lambda) recursion as part of
-        the reward; the switches reproduce the released code (PITFALLS F1, F2).
-
-        Args:
-            batch: B episodes.
-            inputs: `[B,T+1,N,I]`.
-            fresh: u' at every step, `[B,T+1,N,1|D]`.
-            log_prob: log pi_i(u'_i), `[B,T+1,N]`.
-            t_env: env steps so far.
+        u' (`fresh [B,T+1,N,1|D]`, with `log_prob [B,T+1,N]`) is drawn from the current policies. Every step's entropy
+        enters the TD(lambda) recursion as part of the reward; switches reproduce the released code.
         """
         p, gamma = self.params, self.config.gamma
-        q = self.targets["critic"](inputs, batch.avail_actions, self.rng)
+        q = self.target("critic")(inputs, batch.avail_actions, self.rng)
         baseline = self.baseline(q, inputs, self.temperature.individual(t_env))
-        q_joint = self.targets["mixer"](
+        q_joint = self.target("mixer")(
             q.taken(fresh), batch.state, actions=self.space.encode(fresh), baseline=baseline
         )  # [K,B,T+1,1]
         next_q = q_joint.amin(0)[:, 1:]
@@ -123,7 +116,9 @@ class FOPLearner(Learner):
         td_error = q_joint - targets
         loss = masked_mean(td_error.square(), batch.mask)
         norm = self.optimise("critic", loss * self.params.n_critics)
-        self.observe_lambda(batch, advantages[0])
+        if self.temperature.from_lambda:  # alpha_i from the first mixer's lambda_i
+            weights = self.mixer.first.lambda_weights(batch.state[:, :-1], batch.actions_enc).detach()
+            self.temperature.observe_lambda(weights, advantages[0], batch.mask)
         return {
             "loss": loss.detach(),
             "grad_norm": norm,
@@ -142,8 +137,8 @@ class FOPLearner(Learner):
 
     def evaluate_actions(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
         """Means over the K critics, at the temperature of the end of the schedule."""
-        inputs, avail = batch.inputs(self.spec)[:, :-1], batch.avail_actions
-        q = self.critic(inputs, None if avail is None else avail[:, :-1], self.rng)
+        inputs = batch.inputs(self.spec)[:, :-1]
+        q = self.critic(inputs, batch.avail_taken, self.rng)
         q_joint, _ = self.joint_q(batch, q, inputs, self.temperature.individual(self.config.t_max))
         return q_joint.mean(0), q.taken(batch.actions).mean(0)
 
@@ -156,9 +151,3 @@ class FOPLearner(Learner):
             assert isinstance(q, DiscreteQ)
             q = DiscreteQ(q.q_all, th.ones_like(q.avail))
         return q.soft_value(alpha_i)
-
-    def observe_lambda(self, batch: TrainBatch, advantages: Tensor) -> None:
-        """Feed lambda_i of the first mixer to the rule for alpha_i, where that is used."""
-        if self.temperature.from_lambda:
-            weights = self.mixer.members[0].lambda_weights(batch.state[:, :-1], batch.actions_enc).detach()
-            self.temperature.observe_lambda(weights, advantages, batch.mask)

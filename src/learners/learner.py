@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 import torch as th
@@ -41,15 +40,13 @@ class Learner(nn.Module, ABC):
         mac: the controller, whose agent network is trained.
     """
 
-    @dataclass(frozen=True)
-    class Params:
-        """The keys a learner's yaml may add. Every learner declares its own."""
-
+    Params: ClassVar[type[Any]]  # a frozen dataclass: the keys the learner's yaml adds
     mac_class: ClassVar[str] = "basic_mac"
 
     def __init__(self, config: Config, env_info: EnvInfo, mac: BasicMAC) -> None:
         super().__init__()
-        self.config, self.env_info, self.mac = config, env_info, mac
+        self.config, self.env_info = config, env_info
+        self.mac: Any = mac  # of class `mac_class`
         self.params: Any = config.params
         self.n_updates = 0
         self.targets = nn.ModuleDict()
@@ -82,8 +79,12 @@ class Learner(nn.Module, ABC):
         self._update_targets()
         return metrics
 
+    def target(self, name: str) -> Any:
+        """The slow copy of the module `name`, to be called as that is."""
+        return self.targets[name]
+
     def add_targets(self, *names: str) -> None:
-        """Keep a slow copy of the modules `names`, reached as `self.targets[name]`."""
+        """Keep a slow copy of the modules `names`, reached by `target`."""
         for name in names:
             self.targets[name] = copy.deepcopy(self.get_submodule(name)).requires_grad_(False)
 
@@ -106,7 +107,7 @@ class Learner(nn.Module, ABC):
         """Zero, backward, clip, step. Returns the norm of the gradient before clipping."""
         optimiser = self.optimisers[name]
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         weights = [weight for group in optimiser.param_groups for weight in group["params"]]
         norm = nn.utils.clip_grad_norm_(weights, self.config.grad_norm_clip, foreach=True)
         optimiser.step()

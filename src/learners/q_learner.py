@@ -43,9 +43,7 @@ class QLearner(Learner):
         trained = ["mac"]
         if self.params.mixer != "none":
             info = self.env_info
-            shape = MixerShape(
-                info.n_agents, info.state_dim, info.action_space.enc_dim, self.params.mixing_embed_dim
-            )
+            shape = MixerShape(info.n_agents, info.state_dim, info.action_space.enc_dim, self.params.mixing_embed_dim)
             self.mixer = MIXERS[self.params.mixer](shape)
             trained.append("mixer")
         self.add_targets(*trained)
@@ -83,15 +81,13 @@ class QLearner(Learner):
     def td_targets(self, batch: TrainBatch, q_all: Tensor) -> Tensor:
         """y `[B,T,1]` (`[B,T,N]` for IQL), from the online utilities `[B,T+1,N,A]`."""
         assert batch.avail_actions is not None
-        target_q_all = self.targets["mac"].unroll(batch)  # [B,T+1,N,A]
+        target_q_all = self.target("mac").unroll(batch)  # [B,T+1,N,A]
         chooser = q_all if self.params.double_q else target_q_all
         best = greedy(chooser, batch.avail_actions)  # [B,T+1,N,1]
         next_utilities = target_q_all.gather(-1, best).squeeze(-1)[:, 1:]  # [B,T,N]
-        mixer = self.targets["mixer"] if self.mixer is not None else None
+        mixer = self.target("mixer") if self.mixer is not None else None
         next_value = self.mix(mixer, next_utilities, batch.state[:, 1:])
-        reward, terminated, mask = (
-            x.expand(next_value.shape) for x in (batch.reward, batch.terminated, batch.mask)
-        )
+        reward, terminated, mask = (x.expand(next_value.shape) for x in (batch.reward, batch.terminated, batch.mask))
         return lambda_returns(reward, terminated, next_value, mask, self.config.gamma, self.params.td_lambda)
 
     @staticmethod

@@ -99,7 +99,7 @@ class _Recurrence(th.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x_gates: Tensor, h_0: Tensor, weight: Tensor, bias: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x_gates: Tensor, h_0: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         saved = _Saved(x_gates)
         saved.hidden[:, 0] = h_0
         loop = _forward_compiled if _compiled(x_gates) else _forward
@@ -108,7 +108,7 @@ class _Recurrence(th.autograd.Function):
         return saved.hidden[:, 1:]
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         *saved, weight = ctx.saved_tensors
         loop = _backward_compiled if _compiled(grad) else _backward
         d_gates, d_x, d_h = loop(grad, weight.transpose(1, 2), tuple(saved))

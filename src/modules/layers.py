@@ -6,7 +6,9 @@ Parameters exist once per group. Shared agents: G = K and M = B*N. Independent a
 
 from __future__ import annotations
 
+import itertools
 import math
+from typing import Any
 
 import torch as th
 from torch import Tensor, nn
@@ -45,10 +47,9 @@ class AgentAxis(nn.Module):
     def to_groups(self, x: Tensor) -> Tensor:
         """`[B,T,N,F]` (the same for each member) -> `[G,T,M,F]`."""
         batch, steps, n_agents, width = x.shape
+        grouped = x.permute(2, 1, 0, 3)  # [N,T,B,F]
         if self.shared:
             grouped = x.transpose(0, 1).reshape(1, steps, batch * n_agents, width)
-        else:
-            grouped = x.permute(2, 1, 0, 3)  # [N,T,B,F]
         if self.ensemble == 1:
             return grouped
         return grouped.unsqueeze(0).expand(self.ensemble, *grouped.shape).reshape(self.groups, *grouped.shape[1:])
@@ -74,7 +75,7 @@ class AgentAxis(nn.Module):
 def mlp(*sizes: int) -> nn.Sequential:
     """Linear layers with ReLU between them: `mlp(I, H, out)`."""
     layers: list[nn.Module] = []
-    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for n_in, n_out in itertools.pairwise(sizes):
         layers += [nn.Linear(n_in, n_out), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
@@ -88,6 +89,11 @@ class Ensemble(nn.Module):
     def __init__(self, members: list[nn.Module]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
+
+    @property
+    def first(self) -> Any:
+        """The first member."""
+        return self.members[0]
 
     def forward(self, utilities: Tensor, state: Tensor, **per_member: Tensor | None) -> Tensor:
         """Mixer call with `utilities [K,B,T,N]`, `state [B,T,S]`, `baseline [K,B,T,N]` -> `[K,B,T,1]`."""

@@ -148,7 +148,5 @@ class Runner:
         stats = []
         for k in kept:
             extra = {key: float(value) for key, value in infos[k].items() if key != RETURN_KEY}
-            stats.append(
-                {"return": float(progress.returns[k]), "ep_length": float(self.batch.length[k]), **extra}
-            )
+            stats.append({"return": float(progress.returns[k]), "ep_length": float(self.batch.length[k]), **extra})
         return Rollout(self.batch, kept, stats, int(self.batch.length[:count].sum()), count - len(kept))

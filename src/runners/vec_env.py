@@ -27,7 +27,8 @@ class WorkerError(RuntimeError):
 
 
 def _stack(observations: Sequence[Observation]) -> Observation:
-    avail = None if observations[0].avail_actions is None else np.stack([o.avail_actions for o in observations])
+    masks = [o.avail_actions for o in observations if o.avail_actions is not None]
+    avail = np.stack(masks) if masks else None
     return Observation(np.stack([o.obs for o in observations]), np.stack([o.state for o in observations]), avail)
 
 
@@ -143,9 +144,7 @@ class ProcessVecEnv(_EnvByEnv):
             status, answer = self.pipes[k].recv()
         except (EOFError, ConnectionResetError) as error:
             self.processes[k].join(JOIN_SECONDS)
-            raise WorkerError(
-                f"environment worker {k} died with exit code {self.processes[k].exitcode}"
-            ) from error
+            raise WorkerError(f"environment worker {k} died with exit code {self.processes[k].exitcode}") from error
         if status == "user error":
             raise UserError(answer.splitlines()[0])
         if status == "error":

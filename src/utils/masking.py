@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch as th
 from torch import Tensor
 
+RANK = 3  # [B,T,1]
+
 
 def valid_mask(filled: Tensor) -> Tensor:
     """Transition t is real iff the observation after it was stored: `filled [B,T+1,1]` -> mask `[B,T,1]`.
@@ -24,7 +26,7 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     Raises:
         ValueError: if the ranks cannot mean the same axes (a silent broadcast is the commonest masking bug).
     """
-    if mask.dim() != 3 or x.dim() < 3 or x.shape[-3:-1] != mask.shape[:2]:
+    if mask.dim() != RANK or x.dim() < RANK or x.shape[-3:-1] != mask.shape[:2]:
         raise ValueError(f"masked_mean: x {list(x.shape)} does not fit mask {list(mask.shape)}")
     weight = mask.expand(x.shape[-3:])  # [B,T,N]
     kept = th.where(weight > 0, x, x.new_zeros(()))  # 0 * nan would be nan

@@ -4,9 +4,9 @@ import numpy as np
 import psutil
 import pytest
 import torch as th
-from helpers import CONTINUOUS, DISCRETE, make_info, random_buffer, random_episode
 
 from components.episode_buffer import ReplayBuffer
+from helpers import CONTINUOUS, DISCRETE, make_info, random_buffer, random_episode
 from utils.errors import UserError
 
 

@@ -6,11 +6,11 @@ import math
 import numpy as np
 import pytest
 import torch as th
-from helpers import make_config
 
 import envs
 import run as run_module
 from controllers import REGISTRY as CONTROLLERS
+from helpers import make_config
 from learners import REGISTRY as LEARNERS
 from utils.configfile import available
 from utils.errors import UserError
@@ -78,7 +78,7 @@ def test_environment_contract(env):
     for _ in range(2):
         trace, rng = [], np.random.default_rng(0)
         observation = single.reset(7)
-        for t in range(info.episode_limit):
+        for _ in range(info.episode_limit):
             assert observation.obs.shape == (info.n_agents, info.obs_dim)
             assert observation.obs.dtype == observation.state.dtype == np.float32
             assert observation.state.shape == (info.state_dim,)
@@ -95,7 +95,7 @@ def test_environment_contract(env):
             if terminated or truncated:
                 break
         assert terminated or truncated
-        assert not truncated or t + 1 == info.episode_limit
+        assert not truncated or len(trace) == info.episode_limit
         plans.append(trace)
     single.close()
     assert len(plans[0]) == len(plans[1])

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from helpers import make_config, make_learner
 
 import envs
 from components.episode_buffer import ReplayBuffer
+from helpers import make_config, make_learner
 from utils.joint_values import joint_values
 
 PAYOFF = np.array([[8.0, -12.0, -12.0], [-12.0, 0.0, 0.0], [-12.0, 0.0, 0.0]])

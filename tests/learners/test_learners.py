@@ -4,8 +4,8 @@ import copy
 
 import pytest
 import torch as th
-from helpers import CONTINUOUS, DISCRETE, make_config, make_info, make_learner, pad_batch, random_buffer
 
+from helpers import CONTINUOUS, DISCRETE, make_config, make_info, make_learner, pad_batch, random_buffer
 from utils.configfile import available
 
 ALGS = list(available("algs"))
@@ -84,9 +84,7 @@ def test_every_parameter_moves_and_targets_only_when_due(alg, space):
 def test_polyak_targets(alg, space):
     """target_tau mixes after every update."""
     info = make_info(space)
-    learner = make_learner(
-        make_config(alg, target_update_interval=0, target_tau=0.1, **overrides(space)), info
-    )
+    learner = make_learner(make_config(alg, target_update_interval=0, target_tau=0.1, **overrides(space)), info)
     name = next(iter(learner.targets))
     before = copy.deepcopy(learner.targets[name].state_dict())
     learner.update(learner.sample(random_buffer(info)), 0)

@@ -6,10 +6,10 @@ from functools import partial
 import numpy as np
 import pytest
 import torch as th
-from helpers import CountingEnv, make_config
 
 from controllers import REGISTRY as CONTROLLERS
 from envs.multiagentenv import EnvSpec, Transition
+from helpers import CountingEnv, make_config
 from runners import EnvStack, ProcessVecEnv, Runner, WorkerError, make_vec_env
 from utils.errors import UserError
 from utils.timehelper import PhaseTimer
