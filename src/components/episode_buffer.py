@@ -67,7 +67,10 @@ class EpisodeBatch:
 
 @dataclass
 class TrainBatch:
-    """B sampled episodes on the learner's device, padded with zeros to the longest. Time is sliced only here.
+    """B sampled episodes on the learner's device, longest first, padded with zeros to the longest.
+
+    `rows_seen[t]` of them have an observation at step t, `rows_taken[t]` a transition: networks that run over time
+    leave the padding out.
 
     Args:
         obs: `[B,T+1,N,O]`.
@@ -78,6 +81,7 @@ class TrainBatch:
         terminated: true ends only, `[B,T,1]`.
         mask: 1 for real transitions, `[B,T,1]`.
         action_space: for encoding actions.
+        lengths: transitions of each episode, longest first, B numbers.
     """
 
     obs: Tensor
@@ -88,8 +92,14 @@ class TrainBatch:
     terminated: Tensor
     mask: Tensor
     action_space: ActionSpace
+    lengths: list[int]
 
     def __post_init__(self) -> None:
+        if sorted(self.lengths, reverse=True) != self.lengths:
+            raise ValueError(f"episodes must be sorted by length, longest first, got {self.lengths}")
+        steps = self.obs.shape[1]
+        self.rows_seen = [sum(length >= t for length in self.lengths) for t in range(steps)]
+        self.rows_taken = self.rows_seen[1:]
         self.actions_enc = self.action_space.encode(self.actions)  # [B,T,N,U]
         first = self.actions_enc.new_zeros(self.actions_enc[:, :1].shape)
         self.last_actions = th.cat((first, self.actions_enc), dim=1)  # [B,T+1,N,U]
@@ -194,7 +204,8 @@ class ReplayBuffer:
 
     def gather(self, episodes: list[np.ndarray], device: th.device | None = None) -> TrainBatch:
         """Episodes, given by their rows, as one padded batch."""
-        longest = max(len(rows) for rows in episodes)
+        episodes = sorted(episodes, key=len, reverse=True)
+        longest = len(episodes[0])
         index = np.zeros((longest, len(episodes)), np.int64)  # [T+1,B], time first: the GRU's memory order
         for k, rows in enumerate(episodes):
             index[: len(rows), k] = rows
@@ -211,6 +222,7 @@ class ReplayBuffer:
             terminated=fields["terminated"][:, :-1].to(th.float32),
             mask=valid_mask(filled).to(device),
             action_space=self.info.action_space,
+            lengths=[len(rows) - 1 for rows in episodes],
         )
 
     def _take(self, name: str, flat: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -67,17 +67,14 @@ class BasicMAC(nn.Module):
 
     def unroll(self, batch: TrainBatch) -> Tensor:
         """Outputs at every step of a batch, `[B,T+1,N,F]`."""
-        inputs = batch.inputs(self.spec)
-        head: Tensor = self.agent(inputs, self.init_hidden(inputs.shape[0]))[0]
-        return head
+        return self.agent.unroll(batch.inputs(self.spec), batch.rows_seen)
 
     def step(self, act: ActInputs, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """One step of the agent network: `[E,N,H]` -> outputs `[E,N,F]`, `[E,N,H]`."""
         inputs = build_inputs(
             self.spec, act.obs.unsqueeze(1), act.state.unsqueeze(1), act.last_actions.unsqueeze(1)
         )  # [E,1,N,I]
-        head, hidden = self.agent(inputs, hidden)
-        return head.squeeze(1), hidden
+        return self.agent.step(inputs.squeeze(1), hidden)
 
     def select_actions(
         self, act: ActInputs, hidden: Tensor, epsilon: float, test_mode: bool = False

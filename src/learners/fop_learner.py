@@ -15,8 +15,8 @@ from components.temperature import make_temperature, target_entropy
 from learners.fop_params import FOPParams
 from learners.learner import Learner, Metrics, register
 from modules.agents import REGISTRY as AGENTS
-from modules.agents.trunk import AgentShape
-from modules.critics import DiscreteQ, QFunction, ValueCritic, make_critic
+from modules.agents.trunk import AgentShape, Head
+from modules.critics import DiscreteQ, QFunction, make_critic
 from modules.layers import Ensemble
 from modules.mixers import REGISTRY as MIXERS
 from modules.mixers.mixer import MixerShape
@@ -40,7 +40,7 @@ class FOPLearner(Learner):
             info.n_agents, self.spec.dim(info), config.hidden_dim, config.share_parameters, ensemble=p.n_critics
         )
         self.critic = make_critic(AGENTS[p.critic](shape), self.space)
-        self.value = ValueCritic(AGENTS[p.critic](shape)) if p.v_function == "network" else None
+        self.value = Head(AGENTS[p.critic](shape), 1) if p.v_function == "network" else None
         sizes = MixerShape(
             info.n_agents, info.state_dim, self.space.enc_dim, p.mixing_embed_dim, p.lambda_heads, p.lambda_net
         )
@@ -64,14 +64,16 @@ class FOPLearner(Learner):
             fresh, log_prob = sample_with_log_prob(self.mac.policy(head, avail, epsilon), self.space, self.rng)
             targets = self.td_targets(batch, inputs, fresh, log_prob, t_env)  # [B,T,1]
 
-        q = self.critic(inputs[:, :-1], batch.avail_taken, self.rng)
+        q = self.critic.judge(inputs[:, :-1], batch.rows_taken, batch.avail_taken, self.rng)
         metrics = self.learn_critic(batch, q, inputs[:, :-1], targets, alpha_i)
 
         # eq. (10): V_i -> E_{u_i ~ pi_i}[Q_i - alpha_i log pi_i]
         if self.value is not None:
             with th.no_grad():
                 soft_values = q.evaluate(policy, alpha_i, self.params.v_samples)  # [K,B,T,N]
-            value_loss = masked_mean((self.value(inputs[:, :-1]) - soft_values).square(), batch.mask)
+            value_loss = masked_mean(
+                (self.value(inputs[:, :-1], batch.rows_taken).squeeze(-1) - soft_values).square(), batch.mask
+            )
             metrics["value_grad_norm"] = self.optimise("value", value_loss)
 
         # eq. (11): minimise E_{u_i ~ pi_i}[alpha_i log pi_i - min_k Q_i]
@@ -93,8 +95,8 @@ class FOPLearner(Learner):
         enters the TD(lambda) recursion as part of the reward; switches reproduce the released code.
         """
         p, gamma = self.params, self.config.gamma
-        q = self.target("critic")(inputs, batch.avail_actions, self.rng)
-        baseline = self.baseline(q, inputs, self.temperature.individual(t_env))
+        q = self.target("critic").judge(inputs, batch.rows_seen, batch.avail_actions, self.rng)
+        baseline = self.baseline(q, inputs, batch.rows_seen, self.temperature.individual(t_env))
         q_joint = self.target("mixer")(
             q.taken(fresh), batch.state, actions=self.space.encode(fresh), baseline=baseline
         )  # [K,B,T+1,1]
@@ -131,22 +133,22 @@ class FOPLearner(Learner):
         """Eq. (7): Q_jt `[K,B,T,1]` of the stored actions, and the advantages Q_i - V_i `[K,B,T,N]`, detached."""
         utilities = q.taken(batch.actions)  # [K,B,T,N]
         with th.no_grad():
-            baseline = self.baseline(q, inputs, alpha_i)
+            baseline = self.baseline(q, inputs, batch.rows_taken, alpha_i)
         q_joint = self.mixer(utilities, batch.state[:, :-1], actions=batch.actions_enc, baseline=baseline)
         return q_joint, utilities.detach() - baseline
 
     def evaluate_actions(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
         """Means over the K critics, at the temperature of the end of the schedule."""
         inputs = batch.inputs(self.spec)[:, :-1]
-        q = self.critic(inputs, batch.avail_taken, self.rng)
+        q = self.critic.judge(inputs, batch.rows_taken, batch.avail_taken, self.rng)
         q_joint, _ = self.joint_q(batch, q, inputs, self.temperature.individual(self.config.t_max))
         return q_joint.mean(0), q.taken(batch.actions).mean(0)
 
-    def baseline(self, q: QFunction, inputs: Tensor, alpha_i: Tensor) -> Tensor:
+    def baseline(self, q: QFunction, inputs: Tensor, rows: list[int], alpha_i: Tensor) -> Tensor:
         """V_i `[K,B,T,N]`: alpha_i log-sum-exp over available actions, or the V-networks of eq. (10)."""
         if self.value is not None:
-            value: Tensor = self.value(inputs)
-            return value
+            value: Tensor = self.value(inputs, rows)
+            return value.squeeze(-1)
         if self.params.v_function == "unmasked":  # the released code: unavailable actions count too (F5)
             assert isinstance(q, DiscreteQ)
             q = DiscreteQ(q.q_all, th.ones_like(q.avail))

@@ -1,7 +1,8 @@
 """Element-wise part of the GRU recurrence on the CPU, compiled by numba: one pass over memory per step.
 
 PyTorch needs about ten passes for the same, and its sigmoid and tanh cost as much as the matrix product.
-Arrays are float32; G groups, T steps, M rows, H hidden units. Time t is one slice.
+Arrays are float32; G groups, P packed rows (see `modules/gru.py`), M rows of the first step, H hidden units.
+Step t owns the packed rows `start .. start + count`.
 """
 
 from __future__ import annotations
@@ -34,14 +35,27 @@ def _sigmoid(x):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
-def forward_step(t, x_gates, h_gates, rz, h_n, new, hidden):  # type: ignore[no-untyped-def]
-    """From x_gates `[G,T,M,3H]` and h_gates `[G,M,3H]` write rz, h_n, new at t and hidden `[G,T+1,M,H]` at t + 1."""
-    groups, _, rows, size = new.shape
+def forward_step(start, x_gates, h_gates, before, saved):  # type: ignore[no-untyped-def]
+    """One step for the rows `start .. start + count`, count = rows of `before`.
+
+    Args:
+        start: first packed row of the step.
+        x_gates: input part of the gates, `[G,P,3H]`.
+        h_gates: h_{t-1} W + b, `[G,M,3H]`, the first count rows.
+        before: h_{t-1}, `[G,count,H]`.
+        saved: (rz `[G,P,2H]`, h_n, new, hidden `[G,P,H]`), written at the step's rows.
+    """
+    rz, h_n, new, hidden = saved
+    groups, count, size = before.shape
     for g in range(groups):
-        for m in range(rows):
-            x, h = x_gates[g, t, m], h_gates[g, m]
-            gates, before, after = rz[g, t, m], hidden[g, t, m], hidden[g, t + 1, m]
-            inner, candidate = h_n[g, t, m], new[g, t, m]
+        for m in range(count):
+            x, h, old = x_gates[g, start + m], h_gates[g, m], before[g, m]
+            gates, inner, candidate, after = (
+                rz[g, start + m],
+                h_n[g, start + m],
+                new[g, start + m],
+                hidden[g, start + m],
+            )
             for j in range(2 * size):
                 gates[j] = _sigmoid(x[j] + h[j])
             for j in range(size):
@@ -49,34 +63,33 @@ def forward_step(t, x_gates, h_gates, rz, h_n, new, hidden):  # type: ignore[no-
             for j in range(size):
                 candidate[j] = _tanh(x[2 * size + j] + gates[j] * inner[j])
             for j in range(size):
-                after[j] = candidate[j] + gates[size + j] * (before[j] - candidate[j])
+                after[j] = candidate[j] + gates[size + j] * (old[j] - candidate[j])
 
 
 @nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
-def backward_step(t, grad, d_h, saved, d_gates, d_x, carry):  # type: ignore[no-untyped-def]
-    """Gradients of the gates at t.
+def backward_step(start, grad, before, saved, grads, d_h):  # type: ignore[no-untyped-def]
+    """Gradients of the gates for the rows `start .. start + count`.
 
     Args:
-        t: step.
-        grad: of the outputs, `[G,T,M,H]`.
-        d_h: of h_t through step t + 1, `[G,M,H]`.
+        start: first packed row of the step.
+        grad: of the outputs, `[G,P,H]`.
+        before: h_{t-1}, `[G,count,H]`.
         saved: (rz, h_n, new, hidden) of the forward pass.
-        d_gates: written at t, with respect to h_{t-1} W + b, `[G,T,M,3H]`.
-        d_x: written at t, with respect to the input part, `[G,T,M,3H]`.
-        carry: written, what reaches h_{t-1} past the gates, `[G,M,H]`.
+        grads: (d_gates, d_x) `[G,P,3H]`, written: with respect to h_{t-1} W + b and to the input part.
+        d_h: `[G,M,H]`: in, gradient of h_t through step t + 1; out, what reaches h_{t-1} past the gates.
     """
-    rz, h_n, new, hidden = saved
-    groups, _, rows, size = new.shape
+    rz, h_n, new, _ = saved
+    d_gates, d_x = grads
+    groups, count, size = before.shape
     for g in range(groups):
-        for m in range(rows):
-            gates, inner, candidate, before = rz[g, t, m], h_n[g, t, m], new[g, t, m], hidden[g, t, m]
-            out, out_x, past = d_gates[g, t, m], d_x[g, t, m], carry[g, m]
-            later, now = d_h[g, m], grad[g, t, m]
+        for m in range(count):
+            gates, inner, candidate, old = rz[g, start + m], h_n[g, start + m], new[g, start + m], before[g, m]
+            out, out_x, now, carry = d_gates[g, start + m], d_x[g, start + m], grad[g, start + m], d_h[g, m]
             for j in range(size):
                 r, z, n = gates[j], gates[size + j], candidate[j]
-                d = later[j] + now[j]
+                d = carry[j] + now[j]
                 d_n = d * (ONE - z) * (ONE - n * n)
-                d_z = d * (before[j] - n) * z * (ONE - z)
+                d_z = d * (old[j] - n) * z * (ONE - z)
                 d_r = d_n * inner[j] * r * (ONE - r)
                 out[j] = d_r
                 out[size + j] = d_z
@@ -84,4 +97,4 @@ def backward_step(t, grad, d_h, saved, d_gates, d_x, carry):  # type: ignore[no-
                 out_x[j] = d_r
                 out_x[size + j] = d_z
                 out_x[2 * size + j] = d_n
-                past[j] = d * z
+                carry[j] = d * z

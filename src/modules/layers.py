@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch as th
@@ -31,7 +32,10 @@ class GroupedLinear(nn.Module):
 
 
 class AgentAxis(nn.Module):
-    """Moves between `[K,B,T,N,F]` and the grouped layout `[G,T,M,F]`.
+    """Moves between padded `[K,B,T,N,F]` and the packed, grouped layout `[G,P,F]` of `modules/gru.py`.
+
+    Episodes must be sorted by length, longest first; `rows[t]` of them are real at step t. Padding is left out
+    on the way in and filled with zeros on the way out.
 
     Args:
         n_agents: N.
@@ -44,22 +48,31 @@ class AgentAxis(nn.Module):
         self.n_agents, self.ensemble, self.shared = n_agents, ensemble, share_parameters
         self.groups = ensemble if share_parameters else ensemble * n_agents
 
-    def to_groups(self, x: Tensor) -> Tensor:
-        """`[B,T,N,F]` (the same for each member) -> `[G,T,M,F]`."""
-        batch, steps, n_agents, width = x.shape
-        grouped = x.permute(2, 1, 0, 3)  # [N,T,B,F]
-        if self.shared:
-            grouped = x.transpose(0, 1).reshape(1, steps, batch * n_agents, width)
-        if self.ensemble == 1:
-            return grouped
-        return grouped.unsqueeze(0).expand(self.ensemble, *grouped.shape).reshape(self.groups, *grouped.shape[1:])
+    def counts(self, rows: Sequence[int]) -> list[int]:
+        """Packed rows of every step in one group."""
+        return [count * self.n_agents for count in rows] if self.shared else list(rows)
 
-    def from_groups(self, y: Tensor) -> Tensor:
-        """`[G,T,M,F]` -> `[K,B,T,N,F]`."""
-        _, steps, _, width = y.shape
-        if self.shared:
-            return y.view(self.ensemble, steps, -1, self.n_agents, width).transpose(1, 2)
-        return y.view(self.ensemble, self.n_agents, steps, -1, width).permute(0, 3, 2, 1, 4)
+    def pack(self, x: Tensor, rows: Sequence[int]) -> Tensor:
+        """`[B,T,N,F]` (the same for each member) -> `[G,P,F]`."""
+        batch, steps, n_agents, width = x.shape
+        flat = x.transpose(0, 1).reshape(steps * batch, n_agents, width)
+        if sum(rows) < steps * batch:
+            flat = flat.index_select(0, _real(rows, batch).to(x.device))
+        packed = flat.view(1, -1, width) if self.shared else flat.transpose(0, 1)  # [1 or N,P,F]
+        if self.ensemble == 1:
+            return packed
+        return packed.expand(self.ensemble, *packed.shape).reshape(self.groups, *packed.shape[1:])
+
+    def unpack(self, y: Tensor, rows: Sequence[int], batch: int) -> Tensor:
+        """`[G,P,F]` -> `[K,B,T,N,F]`."""
+        steps, width = len(rows), y.shape[-1]
+        if not self.shared:
+            y = y.view(self.ensemble, self.n_agents, -1, width).transpose(1, 2)
+        flat = y.reshape(self.ensemble, -1, self.n_agents * width)
+        if sum(rows) < steps * batch:
+            padded = flat.new_zeros(self.ensemble, steps * batch, self.n_agents * width)
+            flat = padded.index_copy(1, _real(rows, batch).to(y.device), flat)
+        return flat.view(self.ensemble, steps, batch, self.n_agents, width).transpose(1, 2)
 
     def hidden_to_groups(self, hidden: Tensor) -> Tensor:
         """`[B,N,H]` of one member -> `[G,M,H]`."""
@@ -70,6 +83,11 @@ class AgentAxis(nn.Module):
         if self.shared:
             return hidden.view(-1, self.n_agents, hidden.shape[-1])
         return hidden.transpose(0, 1)
+
+
+def _real(rows: Sequence[int], batch: int) -> Tensor:
+    """Numbers t * B + b of the real steps, `[sum(rows)]`."""
+    return th.cat([th.arange(t * batch, t * batch + count) for t, count in enumerate(rows)])
 
 
 def mlp(*sizes: int) -> nn.Sequential:

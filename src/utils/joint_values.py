@@ -31,6 +31,7 @@ def joint_values(spec: EnvSpec, learner: Learner, actions: np.ndarray) -> tuple[
         terminated=zeros + 1.0,
         mask=zeros + 1.0,
         action_space=space,
+        lengths=[1] * count,
     )
     q_tot, utilities = learner.evaluate_actions(batch)
     return q_tot[:, 0, 0].cpu().numpy(), utilities[:, 0].cpu().numpy()

@@ -21,9 +21,12 @@ def test_episodes_come_back_unchanged_and_padded(space):
         buffer.insert(episode)
     batch = buffer.recent(2)
     assert batch.obs.shape == (2, 6, 3, 5)
-    assert batch.mask[..., 0].tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]
-    assert batch.terminated[..., 0].tolist() == [[0, 0, 1, 0, 0], [0, 0, 0, 0, 0]]
-    for k, episode in enumerate(episodes):
+    assert batch.lengths == [5, 3]  # longest first
+    assert batch.rows_seen == [2, 2, 2, 2, 1, 1]
+    assert batch.rows_taken == [2, 2, 2, 1, 1]
+    assert batch.mask[..., 0].tolist() == [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]
+    assert batch.terminated[..., 0].tolist() == [[0, 0, 0, 0, 0], [0, 0, 1, 0, 0]]
+    for k, episode in enumerate(reversed(episodes)):
         length = len(episode["reward"]) - 1
         np.testing.assert_array_equal(batch.obs[k, : length + 1], episode["obs"])
         np.testing.assert_array_equal(batch.actions[k, :length], episode["actions"][:length])
@@ -50,7 +53,7 @@ def test_ring_drops_the_oldest_and_reuses_its_rows():
     assert buffer.n_inserted == 50
     assert buffer.n_touched <= 4 * 9 + 1 + 9
     batch = buffer.recent(4)
-    for k, episode in enumerate(kept):
+    for k, episode in enumerate(sorted(kept, key=lambda e: -len(e["reward"]))):
         np.testing.assert_array_equal(batch.obs[k, : len(episode["obs"])], episode["obs"])
 
 

@@ -31,6 +31,7 @@ def one_step(n_agents=3, n_actions=6, reward=1.0, terminated=1.0, steps=1):
         terminated=ended,
         mask=th.ones(1, steps, 1),
         action_space=info.action_space,
+        lengths=[steps],
     )
 
 
@@ -92,9 +93,10 @@ def test_f5_the_switch_selects_the_unmasked_value():
     for choice in ("closed", "unmasked"):
         learner = make_learner(make_config("fop", v_function=choice), info)
         inputs = batch.inputs(learner.spec)
-        q = learner.critic(inputs, batch.avail_actions, learner.rng)
-        values.append(learner.baseline(q, inputs, learner.temperature.individual(0)))
-    missing = ~batch.avail_actions.all(-1)
+        q = learner.critic.judge(inputs, batch.rows_seen, batch.avail_actions, learner.rng)
+        values.append(learner.baseline(q, inputs, batch.rows_seen, learner.temperature.individual(0)))
+    real = th.tensor([[t <= length for t in range(inputs.shape[1])] for length in batch.lengths])
+    missing = ~batch.avail_actions.all(-1) & real.unsqueeze(-1)
     assert (values[1] > values[0])[:, missing].all()
     th.testing.assert_close(values[1][:, ~missing], values[0][:, ~missing])
 
@@ -108,7 +110,8 @@ def test_f7_history_in_the_critic():
         inputs = batch.inputs(learner.spec)
         changed = inputs.clone()
         changed[:, 0] += 1.0
-        q, other = (learner.critic(x, batch.avail_actions, learner.rng).q_all for x in (inputs, changed))
+        judge = learner.critic.judge
+        q, other = (judge(x, batch.rows_seen, batch.avail_actions, learner.rng).q_all for x in (inputs, changed))
         assert bool((q[:, :, 1:] != other[:, :, 1:]).any()) == remembers
 
 
@@ -142,7 +145,7 @@ def test_f13_actor_loss_leaves_the_critics_alone():
     learner = make_learner(make_config("fop"), info)
     batch = random_buffer(info).recent(4)
     inputs = batch.inputs(learner.spec)
-    q = learner.critic(inputs, batch.avail_actions, learner.rng)
+    q = learner.critic.judge(inputs, batch.rows_seen, batch.avail_actions, learner.rng)
     policy = learner.mac.policy(learner.mac.unroll(batch), batch.avail_actions)
     q.objective(policy, th.full((3,), ALPHA)).sum().backward()
     assert all(weight.grad is None for weight in learner.critic.parameters())
@@ -181,7 +184,7 @@ def test_literal_loss_by_hand():
     info, batch = one_step(reward=2.0)
     learner = make_learner(make_config("fop", n_critics=1, alpha_mode="fixed", alpha_start=ALPHA), info)
     inputs = batch.inputs(learner.spec)[:, :-1]
-    q_all = learner.critic(inputs, batch.avail_actions[:, :-1], learner.rng).q_all[0, 0, 0]
+    q_all = learner.critic(inputs, batch.rows_taken)[0, 0, 0]
     mixer = learner.mixer.first
     weights = mixer.lambda_weights(batch.state[:, :-1], batch.actions_enc)[0, 0]
     v_i = ALPHA * (q_all.double() / ALPHA).exp().sum(-1).log()

@@ -1,11 +1,13 @@
 """The body shared by agents and critics: inputs to features, with or without memory.
 
-Shape legend: K ensemble members, G parameter groups, B episodes, T steps, N agents, I inputs, H hidden, F outputs.
+Shape legend: K ensemble members, G parameter groups, B episodes, T steps, N agents, I inputs, H hidden, F outputs,
+P packed rows, M rows of one step (see `modules/gru.py`).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch as th
@@ -27,7 +29,7 @@ class AgentShape:
 
 
 class Trunk(nn.Module, ABC):
-    """Inputs `[B,T,N,I]` to features `[G,T,M,H]` in the grouped layout of `AgentAxis`."""
+    """Inputs `[B,T,N,I]` to packed features `[G,P,H]`; `rows[t]` of the B episodes are real at step t."""
 
     def __init__(self, shape: AgentShape) -> None:
         super().__init__()
@@ -39,16 +41,20 @@ class Trunk(nn.Module, ABC):
         """Zeros `[B,N,H]`, the history before the first step."""
         return self.first.weight.new_zeros(batch, self.shape.n_agents, self.shape.hidden_dim)
 
-    def forward(self, inputs: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Features of every step, `[G,T,M,H]`, and the hidden state after the last, `[G,M,H]`."""
+    def forward(self, inputs: Tensor, rows: Sequence[int], hidden: Tensor | None = None) -> Tensor:
+        """Features of every real step, `[G,P,H]`; `hidden [G,M,H]` is the state before the first, zeros if None."""
         if inputs.shape[2:] != (self.shape.n_agents, self.shape.n_inputs):
             expected = f"[B,T,{self.shape.n_agents},{self.shape.n_inputs}]"
             raise ValueError(f"agent inputs must be {expected}, got {tuple(inputs.shape)}")
-        return self.body(th.relu(self.first(self.axis.to_groups(inputs))), hidden)
+        return self.body(th.relu(self.first(self.axis.pack(inputs, rows))), self.axis.counts(rows), hidden)
 
     @abstractmethod
-    def body(self, x: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
-        """From the first layer `[G,T,M,H]` to features `[G,T,M,H]` and the new hidden state `[G,M,H]`."""
+    def body(self, x: Tensor, counts: Sequence[int], hidden: Tensor | None) -> Tensor:
+        """From the first layer to features, both `[G,P,H]`, `counts[t]` packed rows at step t."""
+
+    def next_hidden(self, features: Tensor, hidden: Tensor) -> Tensor:
+        """State after one step of all rows, from its features; both `[G,M,H]`."""
+        return features
 
 
 class RNNTrunk(Trunk):
@@ -58,9 +64,9 @@ class RNNTrunk(Trunk):
         super().__init__(shape)
         self.rnn = GRU(self.axis.groups, shape.hidden_dim, shape.hidden_dim)
 
-    def body(self, x: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
-        """GRU over the T steps."""
-        out: tuple[Tensor, Tensor] = self.rnn(x, hidden)
+    def body(self, x: Tensor, counts: Sequence[int], hidden: Tensor | None) -> Tensor:
+        """GRU over the steps."""
+        out: Tensor = self.rnn(x, counts, hidden)
         return out
 
 
@@ -71,14 +77,17 @@ class MLPTrunk(Trunk):
         super().__init__(shape)
         self.second = GroupedLinear(self.axis.groups, shape.hidden_dim, shape.hidden_dim)
 
-    def body(self, x: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
+    def body(self, x: Tensor, counts: Sequence[int], hidden: Tensor | None) -> Tensor:
         """A second layer, step by step the same."""
-        features = th.relu(self.second(x))
-        return features, x.new_zeros(x[:, 0].shape) if hidden is None else hidden
+        return th.relu(self.second(x))
+
+    def next_hidden(self, features: Tensor, hidden: Tensor) -> Tensor:
+        """Nothing to remember."""
+        return hidden
 
 
-class AgentNetwork(nn.Module):
-    """A trunk and a linear head: the policy or utility network of every agent.
+class Head(nn.Module):
+    """A trunk and a linear head: outputs `[K,B,T,N,F]` at every step, zeros in the padding.
 
     Args:
         trunk: the body.
@@ -90,12 +99,27 @@ class AgentNetwork(nn.Module):
         self.trunk = trunk
         self.head = GroupedLinear(trunk.axis.groups, trunk.shape.hidden_dim, n_outputs)
 
+    def forward(self, inputs: Tensor, rows: Sequence[int]) -> Tensor:
+        """`[B,T,N,I]` -> `[K,B,T,N,F]`."""
+        features = self.trunk(inputs, rows)
+        return self.trunk.axis.unpack(self.head(features), rows, len(inputs))
+
+
+class AgentNetwork(Head):
+    """The policy or utility network of every agent: K = 1, also called step by step."""
+
     def init_hidden(self, batch: int) -> Tensor:
         """Zeros `[B,N,H]`."""
         return self.trunk.init_hidden(batch)
 
-    def forward(self, inputs: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """`[B,T,N,I]`, `[B,N,H]` -> `[B,T,N,F]`, `[B,N,H]`. Acting is the case T = 1."""
-        axis = self.trunk.axis
-        features, last = self.trunk(inputs, axis.hidden_to_groups(hidden))
-        return axis.from_groups(self.head(features))[0], axis.hidden_from_groups(last)
+    def unroll(self, inputs: Tensor, rows: Sequence[int]) -> Tensor:
+        """Outputs of whole episodes, `[B,T,N,I]` -> `[B,T,N,F]`."""
+        return self(inputs, rows)[0]
+
+    def step(self, inputs: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """One step of acting: `[B,N,I]`, `[B,N,H]` -> `[B,N,F]`, `[B,N,H]`."""
+        axis, rows = self.trunk.axis, [len(inputs)]
+        before = axis.hidden_to_groups(hidden)
+        features = self.trunk(inputs.unsqueeze(1), rows, before)
+        after = axis.hidden_from_groups(self.trunk.next_hidden(features, before))
+        return axis.unpack(self.head(features), rows, len(inputs))[0, :, 0], after

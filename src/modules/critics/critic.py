@@ -5,30 +5,26 @@ Shape legend: K ensemble members, G parameter groups, B episodes, T steps, N age
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch as th
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from components.action_space import ActionSpace, ContinuousActions
-from modules.agents import Trunk
+from modules.agents.trunk import Head, Trunk
 from modules.critics.q_function import ContinuousQ, DiscreteQ, QFunction
 from modules.layers import GroupedLinear
 
 
-class DiscreteCritic(nn.Module):
+class DiscreteCritic(Head):
     """A trunk and one output per action."""
 
-    def __init__(self, trunk: Trunk, n_actions: int) -> None:
-        super().__init__()
-        self.trunk = trunk
-        self.head = GroupedLinear(trunk.axis.groups, trunk.shape.hidden_dim, n_actions)
-
-    def forward(self, inputs: Tensor, avail: Tensor | None, rng: th.Generator) -> QFunction:
-        """Inputs `[B,T,N,I]`, availability `[B,T,N,A]` -> `DiscreteQ`."""
+    def judge(self, inputs: Tensor, rows: Sequence[int], avail: Tensor | None, rng: th.Generator) -> QFunction:
+        """Inputs `[B,T,N,I]`, `rows[t]` real episodes at step t, availability `[B,T,N,A]` -> `DiscreteQ`."""
         if avail is None:
             raise ValueError("a discrete critic needs avail_actions")
-        features, _ = self.trunk(inputs)
-        return DiscreteQ(self.trunk.axis.from_groups(self.head(features)), avail)
+        return DiscreteQ(self(inputs, rows), avail)
 
 
 class _ActionHead(nn.Module):
@@ -52,38 +48,24 @@ class ContinuousCritic(nn.Module):
         self.trunk, self.action_space = trunk, action_space
         self.head = _ActionHead(trunk.axis.groups, trunk.shape.hidden_dim, action_space.dim)
 
-    def forward(self, inputs: Tensor, avail: Tensor | None, rng: th.Generator) -> QFunction:
-        """Inputs `[B,T,N,I]` -> `ContinuousQ` at these histories."""
-        axis = self.trunk.axis
-        features, _ = self.trunk(inputs)
+    def judge(self, inputs: Tensor, rows: Sequence[int], avail: Tensor | None, rng: th.Generator) -> QFunction:
+        """Inputs `[B,T,N,I]`, `rows[t]` real episodes at step t -> `ContinuousQ` at these histories."""
+        axis, batch = self.trunk.axis, len(inputs)
+        features = self.trunk(inputs, rows)
         constant = features.detach()
         weights = {name: weight.detach() for name, weight in self.head.named_parameters()}
 
         def head(encoded: Tensor) -> Tensor:
-            return axis.from_groups(self.head(features, axis.to_groups(encoded))).squeeze(-1)
+            return axis.unpack(self.head(features, axis.pack(encoded, rows)), rows, batch).squeeze(-1)
 
         def frozen(encoded: Tensor) -> Tensor:
-            out = functional_call(self.head, weights, (constant, axis.to_groups(encoded)))
-            return axis.from_groups(out).squeeze(-1)
+            out = functional_call(self.head, weights, (constant, axis.pack(encoded, rows)))
+            return axis.unpack(out, rows, batch).squeeze(-1)
 
         def normal(size: th.Size) -> Tensor:
             return th.randn(size, generator=rng, device=features.device)
 
         return ContinuousQ(head, frozen, self.action_space, normal)
-
-
-class ValueCritic(nn.Module):
-    """Individual V_i(tau_i) of K members, for eq. (10)."""
-
-    def __init__(self, trunk: Trunk) -> None:
-        super().__init__()
-        self.trunk = trunk
-        self.head = GroupedLinear(trunk.axis.groups, trunk.shape.hidden_dim, 1)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Inputs `[B,T,N,I]` -> `[K,B,T,N]`."""
-        features, _ = self.trunk(inputs)
-        return self.trunk.axis.from_groups(self.head(features)).squeeze(-1)
 
 
 def make_critic(trunk: Trunk, action_space: ActionSpace) -> DiscreteCritic | ContinuousCritic:
