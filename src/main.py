@@ -34,16 +34,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def dispatch(argv: Sequence[str]) -> int:
     """Answer --help and --list-maps, or run a command of the experiment."""
-    from utils import cli, helptext  # here and below: bad input is answered before PyTorch is imported
+    from utils import cli, console, helptext  # here and below: bad input is answered before PyTorch is imported
 
     request = cli.parse(argv)
     if request.command == "help":
-        print(helptext.help_text())
+        console.print_line(helptext.help_text())
         return 0
     if request.list_maps:
         from envs.sc2 import list_maps
 
-        print(helptext.table(dict(list_maps())))
+        console.print_line(helptext.table(dict(list_maps())))
         return 0
     return run_command(request)
 

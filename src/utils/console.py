@@ -90,7 +90,7 @@ class Console(logging.Handler):
         if self._bar is not None:
             self._bar.say(text)
             return
-        _print(text, sys.stderr if level >= logging.WARNING else self._stream)
+        print_line(text, sys.stderr if level >= logging.WARNING else self._stream)
 
     def update(self, t_env: int, updates: int, phases: Mapping[str, float], last: Mapping[str, float]) -> None:
         """Tell how far the run is; cheap enough for every iteration.
@@ -192,8 +192,9 @@ def boxed(text: str) -> str:
     return "\n".join([edge, *(f"|  {line.ljust(width)}  |" for line in lines), edge])
 
 
-def _print(text: str, stream: TextIO) -> None:
-    """Print a line. A reader that has gone away (a closed pipe or terminal) must not end the run."""
+def print_line(text: str, stream: TextIO | None = None) -> None:
+    """Print to `stream` (standard output). A reader that has gone (a closed pipe or terminal) is no error."""
+    stream = stream or sys.stdout
     try:
         print(text, file=stream, flush=True)
     except OSError:
