@@ -7,14 +7,13 @@ import math
 from envs.skirmish.kernel import ADVANCE, HEAL, IDLE, MOVE, NOBODY, kernel, uniform
 from envs.skirmish.orders import cancel_attack, distance
 from envs.skirmish.state import World
-from envs.skirmish.targeting import gap_between, pick_patient, pick_target, provoke
+from envs.skirmish.targeting import REACHED, gap_between, pick_patient, pick_target, provoke
 
 MIN_DAMAGE = 0.5  # of a hit on life (Core DamageMinimum)
 ARRIVED = 0.25  # cells from the goal at which an attack-move ends (guess)
 CROWDED = 2.5  # cells from the goal at which an attack-move ends if the way is blocked (guess)
 PATIENCE = 8  # loops of being blocked before that (guess)
 TIMERS_END = 0
-REACHED = 1e-6  # cells: closer than this to weapon range is in range, or rounding would keep a unit walking for ever
 
 
 @kernel

@@ -38,7 +38,7 @@ from envs.skirmish.orders import order_all
 from envs.skirmish.reward import account
 from envs.skirmish.state import World
 
-ENGINE_VERSION = "1.0"
+ENGINE_VERSION = "1.1"
 COLD_AFTER = 2.0  # seconds after which the compiler, not the cache, must be at work
 
 

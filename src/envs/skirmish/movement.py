@@ -14,8 +14,10 @@ from envs.skirmish.state import World
 FREE, WALL = -1, -2  # results of a probe; >= 0 is the unit in the way
 DONE, WAIT = 0, 1  # results of an attempt to move
 SLACK = 1e-9  # cells of overlap that do not count
-MEMORY = 12  # loops for which the side of a detour is remembered (guess)
-TURNS = ((0.8660254037844387, 0.5), (0.5, 0.8660254037844387), (0.0, 1.0))  # cos, sin of 30, 60, 90 degrees
+COS = (1.0, 0.8660254037844387, 0.5, 0.0, -0.5, -0.8660254037844387)  # of 0, 30, ... 150 degrees
+SIN = (0.0, 0.5, 0.8660254037844387, 1.0, 0.8660254037844387, 0.5)
+WIDEST = 5  # turns of 30 degrees a detour may take (guess)
+GAINING = 2  # turns of 30 degrees that still gain ground
 WALKER = 0  # layer of the ground walkers
 HALF = 0.5
 
@@ -113,44 +115,44 @@ def push(w: World, e: int, u: int, v: int, x: float, y: float) -> bool:
 
 
 @kernel
-def try_turns(w: World, e: int, u: int, count: int, dx: float, dy: float, side: int, turns: int) -> bool:
-    """Take the smallest turn to one side (1 left, -1 right) whose step is free."""
+def try_turns(w: World, e: int, u: int, count: int, dx: float, dy: float, first: int, last: int) -> bool:
+    """Take the first free step among turns first..last of 30 degrees each; negative turns are to the right."""
     s = w.units
-    for i in range(turns):
-        c, n = TURNS[i][0], TURNS[i][1] * side
+    way = 1 if last >= first else -1
+    for i in range(abs(last - first) + 1):
+        turn = first + i * way
+        c, n = COS[abs(turn)], SIN[abs(turn)] * (1 if turn > 0 else -1)
         x, y = s[e, u].x + dx * c - dy * n, s[e, u].y + dx * n + dy * c
         if probe(w, e, u, count, x, y) == FREE:
             commit(w, e, u, x, y)
+            s[e, u].veer = turn
             return True
     return False
 
 
 @kernel
-def detour(w: World, e: int, u: int, count: int, dx: float, dy: float) -> bool:
-    """Walk around a unit: keep to the side of the last detour, else take the side that needs the smaller turn."""
+def detour(w: World, e: int, u: int, count: int, block: int, dx: float, dy: float) -> bool:
+    """Walk around a unit, keeping in touch with the crowd: from the last turn, first back by 30 degrees, then out.
+
+    A new detour passes the unit in the way on the side where less of it is.
+    """
     s = w.units
     veer = s[e, u].veer
     if veer == 0:
-        for i in range(len(TURNS)):
-            c, n = TURNS[i]
-            for side in (1, -1):
-                x, y = s[e, u].x + dx * c - dy * n * side, s[e, u].y + dx * n * side + dy * c
-                if probe(w, e, u, count, x, y) == FREE:
-                    commit(w, e, u, x, y)
-                    s[e, u].veer = MEMORY * side
-                    return True
-        return False
+        cross = dx * (s[e, block].y - s[e, u].y) - dy * (s[e, block].x - s[e, u].x)
+        veer = -1 if cross > 0.0 else 1
     side = 1 if veer > 0 else -1
-    for way in (side, -side):
-        if try_turns(w, e, u, count, dx, dy, way, len(TURNS)):
-            s[e, u].veer = MEMORY * way
-            return True
-    return False
+    if try_turns(w, e, u, count, dx, dy, veer - side if abs(veer) > 1 else veer, side * WIDEST):
+        return True
+    return try_turns(w, e, u, count, dx, dy, -side, -side * WIDEST)
 
 
 @kernel
 def slide(w: World, e: int, u: int, count: int, dx: float, dy: float) -> bool:
-    """Go along a wall: the longer component of the step, then the other, then turns that still gain ground."""
+    """Go along a wall: the longer component of the step, then the other, then turns that still gain ground.
+
+    Caught at a corner, a unit goes back to the middle of its cell, from where waypoints can be reached.
+    """
     s = w.units
     x, y = s[e, u].x, s[e, u].y
     wide, least = abs(dx) >= abs(dy), HALF * HALF * math.hypot(dx, dy)
@@ -160,8 +162,23 @@ def slide(w: World, e: int, u: int, count: int, dx: float, dy: float) -> bool:
         if abs(sx) + abs(sy) > least and probe(w, e, u, count, x + sx, y + sy) == FREE:
             commit(w, e, u, x + sx, y + sy)
             return True
-    gaining = len(TURNS) - 1
-    return try_turns(w, e, u, count, dx, dy, 1, gaining) or try_turns(w, e, u, count, dx, dy, -1, gaining)
+    if try_turns(w, e, u, count, dx, dy, 1, GAINING) or try_turns(w, e, u, count, dx, dy, -1, -GAINING):
+        return True
+    return not w.rules.open_ground and recentre(w, e, u, count, math.hypot(dx, dy))
+
+
+@kernel
+def recentre(w: World, e: int, u: int, count: int, step: float) -> bool:
+    """Take a step towards the middle of the cell the unit stands on."""
+    s = w.units
+    cx, cy = int(s[e, u].x) + HALF - s[e, u].x, int(s[e, u].y) + HALF - s[e, u].y
+    left = math.hypot(cx, cy)
+    part = min(1.0, step / max(left, SLACK))
+    x, y = s[e, u].x + cx * part, s[e, u].y + cy * part
+    if left <= SLACK or probe(w, e, u, count, x, y) != FREE:
+        return False
+    commit(w, e, u, x, y)
+    return True
 
 
 @kernel
@@ -219,14 +236,14 @@ def evade(w: World, e: int, u: int, count: int, block: int, dx: float, dy: float
     x, y = s[e, u].x + dx, s[e, u].y + dy
     if block >= 0 and push(w, e, u, block, x, y):
         block = probe(w, e, u, count, x, y)
-    if block == FREE:
+    if block == FREE and abs(s[e, u].veer) <= 1:
         commit(w, e, u, x, y)
-        s[e, u].veer -= min(1, max(-1, s[e, u].veer))
+        s[e, u].veer = 0
         return
     if block == WALL:
         if slide(w, e, u, count, dx, dy):
             return
-    elif detour(w, e, u, count, dx, dy):
+    elif detour(w, e, u, count, block, dx, dy):
         return
     s[e, u].vx, s[e, u].vy = 0.0, 0.0
     s[e, u].stuck += 1
@@ -234,19 +251,20 @@ def evade(w: World, e: int, u: int, count: int, block: int, dx: float, dy: float
 
 @kernel
 def move_all(w: World, e: int) -> None:
-    """Move everybody. A coin per loop decides who goes first; who must wait for another goes in a second pass."""
+    """Move everybody. Coins decide which side and which end goes first; who must wait goes in a second pass."""
     s, n = w.units, len(w.roster)
     upward = uniform(w, e) < HALF
+    offset = w.rules.n_agents if uniform(w, e) < HALF else 0
     for u in range(n):
         s[e, u].moved = False
         s[e, u].going = s[e, u].going and s[e, u].alive and w.kinds[w.roster[u].kind].speed > 0.0
         if not s[e, u].going:
             s[e, u].vx, s[e, u].vy = 0.0, 0.0
     for i in range(n):
-        u = i if upward else n - 1 - i
+        u = ((i if upward else n - 1 - i) + offset) % n
         if s[e, u].going:
             attempt(w, e, u, True)
     for i in range(n):
-        u = n - 1 - i if upward else i
+        u = ((n - 1 - i if upward else i) + offset) % n
         if s[e, u].going and not s[e, u].moved:
             attempt(w, e, u, False)

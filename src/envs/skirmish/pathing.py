@@ -13,7 +13,7 @@ from numba import njit
 
 from envs.skirmish.kernel import kernel
 
-CLEAR = 0.3  # cells kept free on both sides of a straight line (guess)
+CLEAR = 0.45  # cells kept free on both sides of a straight line: more than the clearance of most walkers
 SAMPLE = 0.25  # cells between tests on a line
 DIAGONAL = math.sqrt(2.0)
 FAR = 1e9

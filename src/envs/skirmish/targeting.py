@@ -12,6 +12,7 @@ LEASH = 21.0  # cells from where the target was acquired (Core AcquireLeashRadiu
 RESCAN = 8  # loops between looks for a nearer target while chasing (guess)
 HELP_RADIUS = 4.0  # cells (Core CallForHelpRadius)
 HELP_PERIOD = 32  # loops (Core CallForHelpPeriod, 2 s)
+REACHED = 1e-6  # cells: closer than this to weapon range is in range, or rounding would keep a unit walking for ever
 FAR = 1e9
 
 
@@ -34,7 +35,7 @@ def acquire(w: World, e: int, u: int) -> int:
         if not s[e, v].alive or not w.pairs[k, kv].can_hit:
             continue
         dx, dy = s[e, u].x - s[e, v].x, s[e, u].y - s[e, v].y
-        limit = reach + kinds[k].radius + kinds[kv].radius
+        limit = reach + kinds[k].radius + kinds[kv].radius + REACHED
         square = dx * dx + dy * dy
         if square > limit * limit:
             continue
@@ -99,7 +100,7 @@ def auto_target(w: World, e: int, u: int) -> int:
         if t != NOBODY or old != NOBODY:
             hold_target(w, e, u, t)
     elif s[e, u].windup < 0.0 and s[e, u].rescan <= 0:
-        if gap_between(w, e, u, old) > w.kinds[w.roster[u].kind].range:
+        if gap_between(w, e, u, old) > w.kinds[w.roster[u].kind].range + REACHED:
             t = acquire(w, e, u)
             if t != NOBODY and t != old:
                 hold_target(w, e, u, t)
