@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from envs.skirmish.combat import bury, decide, regenerate, strike, tick
+from envs.skirmish.combat import decide, tick
+from envs.skirmish.effects import bury, regenerate, strike
 from envs.skirmish.kernel import (
     ACCOUNT,
     ADVANCE,
@@ -39,6 +40,18 @@ from envs.skirmish.reward import account
 from envs.skirmish.state import World
 
 ENGINE_VERSION = "1.1"
+KERNEL_FILES = (
+    "kernel",
+    "state",
+    "orders",
+    "targeting",
+    "combat",
+    "effects",
+    "movement",
+    "observation",
+    "reward",
+    "engine",
+)
 COLD_AFTER = 2.0  # seconds after which the compiler, not the cache, must be at work
 
 
@@ -124,13 +137,13 @@ def step_one(w: World, e: int, actions: Any, phases: int) -> None:
 
 
 def source_stamp() -> int:
-    """A number that changes with any source file here: numba itself only watches the file of the entry point."""
-    text = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    """A number that changes with any kernel's source: numba itself only watches the file of the entry point."""
+    text = b"".join((Path(__file__).parent / f"{name}.py").read_bytes() for name in KERNEL_FILES)
     return int.from_bytes(sha256(text).digest()[:7], "big")
 
 
 def _compile(stamp: int) -> Callable[..., None]:
-    def step(w, seeds, actions, active, first, last, phases):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, PLR0913
+    def step(w, seeds, actions, active, first, last, phases):  # type: ignore[no-untyped-def]
         if stamp < 0:
             return
         for e in range(first, last):
@@ -140,9 +153,9 @@ def _compile(stamp: int) -> Callable[..., None]:
                 step_one(w, e, actions, phases)
 
     try:
-        return njit(cache=True, nogil=True, error_model="numpy")(step)  # type: ignore[no-any-return]
+        return njit(cache=True, nogil=True, error_model="numpy")(step)
     except RuntimeError:  # numba found no writable folder for its cache
-        return njit(nogil=True, error_model="numpy")(step)  # type: ignore[no-any-return]
+        return njit(nogil=True, error_model="numpy")(step)
 
 
 step = _compile(source_stamp())

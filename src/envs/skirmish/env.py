@@ -56,7 +56,7 @@ class SkirmishVecEnv(VecEnv):
         return cls(n_envs=n_envs, threads=threads, **given)
 
     def reset(self, seeds: Sequence[int] | None = None) -> Observation:
-        """Start episodes. Arrays are `obs [E,N,O]`, `state [E,S]`, `avail_actions [E,N,A]`, valid until the next call."""
+        """Start episodes: `obs [E,N,O]`, `state [E,S]`, `avail_actions [E,N,A]`, valid until the next call."""
         if seeds is None:
             seeds = range(self._next_seed, self._next_seed + self.n_envs)
             self._next_seed += self.n_envs

@@ -38,8 +38,8 @@ def standable(w: World, k: int, x: float, y: float) -> bool:
 
 
 @kernel
-def gather(w: World, e: int, u: int, reach: float) -> int:
-    """Collect in `near` the units that u could touch within `reach` cells; returns how many."""
+def gather(w: World, e: int, u: int, reach: float) -> None:
+    """Collect in `near` the units that u could touch within `reach` cells, their number in `crowd`."""
     s, kinds = w.units, w.kinds
     k, x, y, count = w.roster[u].kind, s[e, u].x, s[e, u].y, 0
     for v in range(len(w.roster)):
@@ -48,17 +48,17 @@ def gather(w: World, e: int, u: int, reach: float) -> int:
         if dx * dx + dy * dy < limit * limit and v != u and s[e, v].alive and w.pairs[k, w.roster[v].kind].collides:
             s[e, count].near = v
             count += 1
-    return count
+    s[e, u].crowd = count
 
 
 @kernel
-def probe(w: World, e: int, u: int, count: int, x: float, y: float) -> int:
+def probe(w: World, e: int, u: int, x: float, y: float) -> int:
     """What keeps u from stepping to (x, y): FREE, WALL, or a unit. Moving apart is always allowed."""
     s, kinds = w.units, w.kinds
     k = w.roster[u].kind
     if not standable(w, k, x, y):
         return WALL
-    for i in range(count):
+    for i in range(s[e, u].crowd):
         v = s[e, i].near
         dx, dy = s[e, v].x - x, s[e, v].y - y
         square = dx * dx + dy * dy
@@ -115,7 +115,7 @@ def push(w: World, e: int, u: int, v: int, x: float, y: float) -> bool:
 
 
 @kernel
-def try_turns(w: World, e: int, u: int, count: int, dx: float, dy: float, first: int, last: int) -> bool:
+def try_turns(w: World, e: int, u: int, dx: float, dy: float, first: int, last: int) -> bool:
     """Take the first free step among turns first..last of 30 degrees each; negative turns are to the right."""
     s = w.units
     way = 1 if last >= first else -1
@@ -123,7 +123,7 @@ def try_turns(w: World, e: int, u: int, count: int, dx: float, dy: float, first:
         turn = first + i * way
         c, n = COS[abs(turn)], SIN[abs(turn)] * (1 if turn > 0 else -1)
         x, y = s[e, u].x + dx * c - dy * n, s[e, u].y + dx * n + dy * c
-        if probe(w, e, u, count, x, y) == FREE:
+        if probe(w, e, u, x, y) == FREE:
             commit(w, e, u, x, y)
             s[e, u].veer = turn
             return True
@@ -131,7 +131,7 @@ def try_turns(w: World, e: int, u: int, count: int, dx: float, dy: float, first:
 
 
 @kernel
-def detour(w: World, e: int, u: int, count: int, block: int, dx: float, dy: float) -> bool:
+def detour(w: World, e: int, u: int, block: int, dx: float, dy: float) -> bool:
     """Walk around a unit, keeping in touch with the crowd: from the last turn, first back by 30 degrees, then out.
 
     A new detour passes the unit in the way on the side where less of it is.
@@ -142,13 +142,13 @@ def detour(w: World, e: int, u: int, count: int, block: int, dx: float, dy: floa
         cross = dx * (s[e, block].y - s[e, u].y) - dy * (s[e, block].x - s[e, u].x)
         veer = -1 if cross > 0.0 else 1
     side = 1 if veer > 0 else -1
-    if try_turns(w, e, u, count, dx, dy, veer - side if abs(veer) > 1 else veer, side * WIDEST):
+    if try_turns(w, e, u, dx, dy, veer - side if abs(veer) > 1 else veer, side * WIDEST):
         return True
-    return try_turns(w, e, u, count, dx, dy, -side, -side * WIDEST)
+    return try_turns(w, e, u, dx, dy, -side, -side * WIDEST)
 
 
 @kernel
-def slide(w: World, e: int, u: int, count: int, dx: float, dy: float) -> bool:
+def slide(w: World, e: int, u: int, dx: float, dy: float) -> bool:
     """Go along a wall: the longer component of the step, then the other, then turns that still gain ground.
 
     Caught at a corner, a unit goes back to the middle of its cell, from where waypoints can be reached.
@@ -159,23 +159,23 @@ def slide(w: World, e: int, u: int, count: int, dx: float, dy: float) -> bool:
     for first in (True, False):
         along_x = wide if first else not wide
         sx, sy = (dx, 0.0) if along_x else (0.0, dy)
-        if abs(sx) + abs(sy) > least and probe(w, e, u, count, x + sx, y + sy) == FREE:
+        if abs(sx) + abs(sy) > least and probe(w, e, u, x + sx, y + sy) == FREE:
             commit(w, e, u, x + sx, y + sy)
             return True
-    if try_turns(w, e, u, count, dx, dy, 1, GAINING) or try_turns(w, e, u, count, dx, dy, -1, -GAINING):
+    if try_turns(w, e, u, dx, dy, 1, GAINING) or try_turns(w, e, u, dx, dy, -1, -GAINING):
         return True
-    return not w.rules.open_ground and recentre(w, e, u, count, math.hypot(dx, dy))
+    return not w.rules.open_ground and recentre(w, e, u, math.hypot(dx, dy))
 
 
 @kernel
-def recentre(w: World, e: int, u: int, count: int, step: float) -> bool:
+def recentre(w: World, e: int, u: int, step: float) -> bool:
     """Take a step towards the middle of the cell the unit stands on."""
     s = w.units
     cx, cy = int(s[e, u].x) + HALF - s[e, u].x, int(s[e, u].y) + HALF - s[e, u].y
     left = math.hypot(cx, cy)
     part = min(1.0, step / max(left, SLACK))
     x, y = s[e, u].x + cx * part, s[e, u].y + cy * part
-    if left <= SLACK or probe(w, e, u, count, x, y) != FREE:
+    if left <= SLACK or probe(w, e, u, x, y) != FREE:
         return False
     commit(w, e, u, x, y)
     return True
@@ -219,31 +219,31 @@ def attempt(w: World, e: int, u: int, patient: bool) -> int:
     if final:
         step = min(step, s[e, u].goal_gap)
     dx, dy = dx * step / left, dy * step / left
-    count = gather(w, e, u, step)
+    gather(w, e, u, step)
     x, y = s[e, u].x + dx, s[e, u].y + dy
-    block = probe(w, e, u, count, x, y)
+    block = probe(w, e, u, x, y)
     if block >= 0 and patient and s[e, block].going and not s[e, block].moved:
         return WAIT
     s[e, u].moved = True
-    evade(w, e, u, count, block, dx, dy)
+    evade(w, e, u, block, dx, dy)
     return DONE
 
 
 @kernel
-def evade(w: World, e: int, u: int, count: int, block: int, dx: float, dy: float) -> None:
+def evade(w: World, e: int, u: int, block: int, dx: float, dy: float) -> None:
     """Take the step (dx, dy), or what can be had of it when `block` is in the way."""
     s = w.units
     x, y = s[e, u].x + dx, s[e, u].y + dy
     if block >= 0 and push(w, e, u, block, x, y):
-        block = probe(w, e, u, count, x, y)
+        block = probe(w, e, u, x, y)
     if block == FREE and abs(s[e, u].veer) <= 1:
         commit(w, e, u, x, y)
         s[e, u].veer = 0
         return
     if block == WALL:
-        if slide(w, e, u, count, dx, dy):
+        if slide(w, e, u, dx, dy):
             return
-    elif detour(w, e, u, count, block, dx, dy):
+    elif detour(w, e, u, block, dx, dy):
         return
     s[e, u].vx, s[e, u].vy = 0.0, 0.0
     s[e, u].stuck += 1

@@ -108,9 +108,9 @@ def all_visible(walk: np.ndarray) -> bool:
     width, height = walk.shape
     for a in range(width * height):
         for b in range(a):
-            if walk[a // height, a % height] and walk[b // height, b % height]:
-                if not sees(walk, a // height, a % height, b // height, b % height):
-                    return False
+            both = walk[a // height, a % height] and walk[b // height, b % height]
+            if both and not sees(walk, a // height, a % height, b // height, b % height):
+                return False
     return True
 
 

@@ -118,7 +118,9 @@ class Painter:
         verdict = {1: "  WON", -1: "  LOST", 0: "  BOTH DEAD"}.get(int(now["code"]), "")
         if now["timeout"]:
             verdict = "  TIME OUT"
-        text = f"{self.sim.scenario.name}  step {now['steps']}/{self.sim.scenario.limit}{verdict if now['steps'] else ''}"
+        text = (
+            f"{self.sim.scenario.name}  step {now['steps']}/{self.sim.scenario.limit}{verdict if now['steps'] else ''}"
+        )
         draw.text((6, 4), text, fill=TEXT, font=self.font)
         draw.text((6, 21), f"reward {now['reward']:.2f}  return {total:.2f}", fill=TEXT, font=self.font)
 

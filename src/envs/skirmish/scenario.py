@@ -20,10 +20,31 @@ TERRAINS = MAPS / "terrain"
 RACES = ("T", "P", "Z")
 MAX_UNITS = 256
 MAX_SIDE = 128  # cells
-SMAC_ORDER = (
-    "3m 8m 25m 5m_vs_6m 8m_vs_9m 10m_vs_11m 27m_vs_30m MMM MMM2 2s3z 3s5z 3s5z_vs_3s6z 3s_vs_3z 3s_vs_4z 3s_vs_5z "
-    "1c3s5z 2m_vs_1z corridor 6h_vs_8z 2s_vs_1sc so_many_baneling bane_vs_bane 2c_vs_64zg"
-).split()
+SMAC_ORDER = [
+    "3m",
+    "8m",
+    "25m",
+    "5m_vs_6m",
+    "8m_vs_9m",
+    "10m_vs_11m",
+    "27m_vs_30m",
+    "MMM",
+    "MMM2",
+    "2s3z",
+    "3s5z",
+    "3s5z_vs_3s6z",
+    "3s_vs_3z",
+    "3s_vs_4z",
+    "3s_vs_5z",
+    "1c3s5z",
+    "2m_vs_1z",
+    "corridor",
+    "6h_vs_8z",
+    "2s_vs_1sc",
+    "so_many_baneling",
+    "bane_vs_bane",
+    "2c_vs_64zg",
+]
 
 
 @dataclass(frozen=True)
@@ -101,7 +122,9 @@ def _terrain(value: Any, parent: Section) -> Ground:
     if isinstance(value, str):
         known = sorted(path.stem for path in TERRAINS.glob("*.yaml"))
         if value not in known:
-            raise parent.error(f"unknown terrain {value!r}{nearest(value, known)}; known: {', '.join(known)}", "terrain")
+            raise parent.error(
+                f"unknown terrain {value!r}{nearest(value, known)}; known: {', '.join(known)}", "terrain"
+            )
         value = read(TERRAINS / f"{value}.yaml")
     if not isinstance(value, Section) or set(value) != {"legend", "rows"}:
         raise parent.error("terrain must be a name or have the keys legend and rows", "terrain")

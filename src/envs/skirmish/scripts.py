@@ -6,7 +6,7 @@ Shape legend: E environments, N agents, M enemies, A actions.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -66,7 +66,7 @@ def walk(avail: np.ndarray, direction: np.ndarray) -> np.ndarray:
     return np.where(avail[..., NO_OP], NO_OP, np.where(found, MOVES[best], STOP))
 
 
-def aim(view: View, cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def aim(view: View, cost: np.ndarray) -> tuple[np.ndarray, Any]:
     """(attack action on the enemy of least `cost [E,N,M]`, whether there is one to attack)."""
     cost = np.where(view.attack, cost, FAR)
     return FIRST_TARGET + cost.argmin(-1), view.attack.any(-1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from itertools import pairwise
 
 import numba
 import numpy as np
@@ -68,7 +69,7 @@ class Simulation:
         bounds = [self.n_envs * i // self.threads for i in range(self.threads + 1)]
         jobs = [
             self._pool.submit(engine.step, self.world, seeds, actions, active, first, last, phases)
-            for first, last in zip(bounds[1:-1], bounds[2:], strict=True)
+            for first, last in pairwise(bounds[1:])
         ]
         engine.step(self.world, seeds, actions, active, 0, bounds[1], phases)
         wait(jobs)
@@ -101,7 +102,8 @@ class Simulation:
     def _complaint(self, actions: np.ndarray, e: int) -> str:
         agent = int(self.world.envs["illegal"][e])
         allowed = np.flatnonzero(self.world.avail[e, agent]).tolist()
-        return f"environment {e}: action {int(actions[e, agent])} of agent {agent} is not available; available: {allowed}"
+        given = int(actions[e, agent])
+        return f"environment {e}: action {given} of agent {agent} is not available; available: {allowed}"
 
     def save(self) -> dict[str, np.ndarray]:
         """Copies of everything that changes: the state of the battles and the last outputs."""

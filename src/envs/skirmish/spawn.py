@@ -111,9 +111,7 @@ def lattice(count: int, pitch: float) -> list[tuple[float, float]]:
     """Offsets of a square lattice, northern row first, west to east."""
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
-    return [
-        ((i % columns - (columns - 1) / 2) * pitch, ((rows - 1) / 2 - i // columns) * pitch) for i in range(count)
-    ]
+    return [((i % columns - (columns - 1) / 2) * pitch, ((rows - 1) / 2 - i // columns) * pitch) for i in range(count)]
 
 
 def spawn(scenario: Scenario, balance: str) -> list[Placed]:

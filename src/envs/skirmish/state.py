@@ -44,11 +44,12 @@ RULES = record(
 # One unit in one battle. windup: loops until the damage point, -1 outside an attack. quiet: loops since the last
 # damage. aim: unit an order names; target: acquired by itself; provoker: who hit it; fire: shot at or healed in this
 # loop; all -1 for nobody. home: where the target was acquired. pend: hits under way. goal_gap: distance after which
-# to stop. veer: present detour in turns of 30 degrees, > 0 left, < 0 right. near: scratch. counted: death rewarded.
+# to stop. veer: present detour in turns of 30 degrees, > 0 left, < 0 right. near, crowd: scratch. counted: death
+# already rewarded.
 UNIT = record(
     numbers="""x y hp shield energy cooldown windup backswing quiet vx vy order_x order_y home_x home_y pend_time
         goal_x goal_y goal_gap prev_hp prev_shield""",
-    integers="order aim target provoker rescan help fire pend_target pend_hits veer stuck near",
+    integers="order aim target provoker rescan help fire pend_target pend_hits veer stuck near crowd",
     flags="alive going moved counted",
 )
 # Per agent: last action and target of the heuristic (-1 none); the command in SMAC's form: ability, object, point.

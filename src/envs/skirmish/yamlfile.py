@@ -54,7 +54,7 @@ def read(path: Path) -> Section:
     """
     try:
         with path.open(encoding="utf-8") as stream:
-            value = yaml.load(stream, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+            value = yaml.load(stream, Loader=_Loader)  # a SafeLoader
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -84,8 +84,8 @@ def build(cls: type[T], section: Any, what: str, parent: Section) -> T:
     try:
         return typed(cls, section, what)
     except UserError as error:
-        key = next((key for key in section if repr(key) in str(error)), None)
-        raise section.error(str(error), key) from error
+        named = next((key for key in section if repr(key) in str(error)), None)
+        raise section.error(str(error), named) from error
 
 
 def merge(base: Section, override: Mapping[str, Any]) -> Section:
