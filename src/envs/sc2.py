@@ -1,4 +1,4 @@
-"""The StarCraft multi-agent challenge, `--env-config=sc2`: StarCraft II if it is installed, else the embedded engine."""
+"""The StarCraft multi-agent challenge, `--env-config=sc2`: StarCraft II if installed, else the embedded engine."""
 
 from __future__ import annotations
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
-from envs.skirmish.kernel import ADVANCE, HEAL, IDLE, MOVE, NOBODY, kernel, uniform
+from envs.skirmish.kernel import ADVANCE, HEAL, IDLE, MOVE, NOBODY, kernel, length, uniform
 from envs.skirmish.orders import cancel_attack
 from envs.skirmish.state import World
 from envs.skirmish.targeting import REACHED, gap_between, pick_patient, pick_target
@@ -89,7 +87,7 @@ def tend(w: World, e: int, u: int, t: int) -> None:
 def travel(w: World, e: int, u: int) -> None:
     """Follow a move or attack-move order, and end it on arrival."""
     s = w.units
-    left = math.hypot(s[e, u].order_x - s[e, u].x, s[e, u].order_y - s[e, u].y)
+    left = length(s[e, u].order_x - s[e, u].x, s[e, u].order_y - s[e, u].y)
     moving = s[e, u].order == MOVE
     blocked = s[e, u].stuck >= PATIENCE and left < CROWDED
     if left < (1e-6 if moving else ARRIVED) or (blocked and not moving):

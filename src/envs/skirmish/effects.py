@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
-from envs.skirmish.kernel import NOBODY, kernel
+from envs.skirmish.kernel import NOBODY, kernel, length
 from envs.skirmish.orders import distance
 from envs.skirmish.state import World
 from envs.skirmish.targeting import gap_between, provoke
@@ -79,12 +77,12 @@ def start_lance(w: World, e: int, u: int, t: int) -> None:
     """Fix the line of a lance: through the target, across the line of fire."""
     s, slot = w.units, w.roster[u].lance_slot
     dx, dy = s[e, t].x - s[e, u].x, s[e, t].y - s[e, u].y
-    length = math.hypot(dx, dy)
-    if length <= 0.0:
-        dx, dy, length = 1.0, 0.0, 1.0
+    norm = length(dx, dy)
+    if norm <= 0.0:
+        dx, dy, norm = 1.0, 0.0, 1.0
     lance = w.lances[e, slot]
     lance.time, lance.target = 0, t
-    lance.x, lance.y, lance.dx, lance.dy = s[e, t].x, s[e, t].y, -dy / length, dx / length
+    lance.x, lance.y, lance.dx, lance.dy = s[e, t].x, s[e, t].y, -dy / norm, dx / norm
     w.marks[e, slot] = NOBODY
 
 
@@ -98,7 +96,7 @@ def mark_point(w: World, e: int, u: int, sweep: int, p: int) -> None:
     px, py = lance.x + offset * lance.dx, lance.y + offset * lance.dy
     for v in range(len(w.roster)):
         enemy = w.roster[v].side != w.roster[u].side and s[e, v].alive and w.pairs[k, w.roster[v].kind].can_hit
-        near = math.hypot(s[e, v].x - px, s[e, v].y - py) <= kinds[k].lance_search + kinds[w.roster[v].kind].radius
+        near = length(s[e, v].x - px, s[e, v].y - py) <= kinds[k].lance_search + kinds[w.roster[v].kind].radius
         if enemy and near and mark[v] == NOBODY and v != lance.target:
             mark[v] = lance.time + int(kinds[k].lance_splash)
 

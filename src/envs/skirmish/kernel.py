@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -35,6 +36,12 @@ _UNIT = 2.0**-53
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function that is only called from other kernels."""
     return njit(_nrt=False, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+
+
+@kernel
+def length(x: float, y: float) -> float:
+    """Euclidean length; several times faster than math.hypot, whose range is not needed here."""
+    return math.sqrt(x * x + y * y)
 
 
 @kernel

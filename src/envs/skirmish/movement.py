@@ -6,9 +6,7 @@ aside, given to the friend in the way (pushing), or not taken. Guesses are marke
 
 from __future__ import annotations
 
-import math
-
-from envs.skirmish.kernel import IDLE, NOBODY, kernel, uniform
+from envs.skirmish.kernel import IDLE, NOBODY, kernel, length, uniform
 from envs.skirmish.state import World
 
 FREE, WALL = -1, -2  # results of a probe; >= 0 is the unit in the way
@@ -103,7 +101,7 @@ def push(w: World, e: int, u: int, v: int, x: float, y: float) -> bool:
     if w.roster[u].side != w.roster[v].side or not resting or kinds[w.roster[v].kind].speed <= 0.0:
         return False
     dx, dy = s[e, v].x - x, s[e, v].y - y
-    gap = math.hypot(dx, dy)
+    gap = length(dx, dy)
     if gap <= 0.0:
         return False
     apart = (kinds[w.roster[u].kind].separation + kinds[w.roster[v].kind].separation) / gap
@@ -155,7 +153,7 @@ def slide(w: World, e: int, u: int, dx: float, dy: float) -> bool:
     """
     s = w.units
     x, y = s[e, u].x, s[e, u].y
-    wide, least = abs(dx) >= abs(dy), HALF * HALF * math.hypot(dx, dy)
+    wide, least = abs(dx) >= abs(dy), HALF * HALF * length(dx, dy)
     for first in (True, False):
         along_x = wide if first else not wide
         sx, sy = (dx, 0.0) if along_x else (0.0, dy)
@@ -164,7 +162,7 @@ def slide(w: World, e: int, u: int, dx: float, dy: float) -> bool:
             return True
     if try_turns(w, e, u, dx, dy, 1, GAINING) or try_turns(w, e, u, dx, dy, -1, -GAINING):
         return True
-    return not w.rules.open_ground and recentre(w, e, u, math.hypot(dx, dy))
+    return not w.rules.open_ground and recentre(w, e, u, length(dx, dy))
 
 
 @kernel
@@ -172,7 +170,7 @@ def recentre(w: World, e: int, u: int, step: float) -> bool:
     """Take a step towards the middle of the cell the unit stands on."""
     s = w.units
     cx, cy = int(s[e, u].x) + HALF - s[e, u].x, int(s[e, u].y) + HALF - s[e, u].y
-    left = math.hypot(cx, cy)
+    left = length(cx, cy)
     part = min(1.0, step / max(left, SLACK))
     x, y = s[e, u].x + cx * part, s[e, u].y + cy * part
     if left <= SLACK or probe(w, e, u, x, y) != FREE:
@@ -211,7 +209,7 @@ def attempt(w: World, e: int, u: int, patient: bool) -> int:
     s = w.units
     gx, gy, final = waypoint(w, e, u)
     dx, dy = gx - s[e, u].x, gy - s[e, u].y
-    left = math.hypot(dx, dy)
+    left = length(dx, dy)
     if left <= 0.0:
         s[e, u].moved = True
         return DONE

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from envs.skirmish.kernel import EAST, FIRST_TARGET, NORTH, SHOOT_RANGE, SIGHT_RANGE, SOUTH, STOP, WEST, kernel
 from envs.skirmish.orders import distance
 from envs.skirmish.state import World
@@ -186,14 +184,6 @@ def observe_state(w: World, e: int) -> None:
             at += rules.n_actions
     if rules.state_timestep_number:
         row[at] = w.envs[e].steps / rules.limit
-
-
-@kernel
-def visible(w: World, e: int, a: int, v: int) -> bool:
-    """Whether agent a sees unit v."""
-    s = w.units
-    close = math.hypot(s[e, a].x - s[e, v].x, s[e, a].y - s[e, v].y) < SIGHT_RANGE
-    return s[e, a].alive and s[e, v].alive and close
 
 
 @kernel

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from envs.skirmish.kernel import (
     ABILITY_ATTACK,
     ABILITY_HEAL,
@@ -22,6 +20,7 @@ from envs.skirmish.kernel import (
     STOP,
     WEST,
     kernel,
+    length,
 )
 from envs.skirmish.state import World
 
@@ -107,7 +106,7 @@ def order_action(w: World, e: int, a: int, action: int) -> None:
 def distance(w: World, e: int, u: int, v: int) -> float:
     """Centre to centre, cells."""
     s = w.units
-    return math.hypot(s[e, u].x - s[e, v].x, s[e, u].y - s[e, v].y)
+    return length(s[e, u].x - s[e, v].x, s[e, u].y - s[e, v].y)
 
 
 @kernel
@@ -122,7 +121,7 @@ def script_patient(w: World, e: int, a: int) -> int:
     old = w.agents[e, a].scripted
     if old >= 0 and hurt(w, e, old):
         return old
-    best, least = NOBODY, math.hypot(w.rules.extent_x, w.rules.extent_y)
+    best, least = NOBODY, length(w.rules.extent_x, w.rules.extent_y)
     for v in range(w.rules.n_agents):
         if hurt(w, e, v) and not w.kinds[w.roster[v].kind].heals:
             gap = distance(w, e, a, v)
@@ -137,7 +136,7 @@ def script_victim(w: World, e: int, a: int) -> int:
     n, old = w.rules.n_agents, w.agents[e, a].scripted
     if old >= 0 and w.units[e, n + old].alive:
         return old
-    best, least = NOBODY, math.hypot(w.rules.extent_x, w.rules.extent_y)
+    best, least = NOBODY, length(w.rules.extent_x, w.rules.extent_y)
     for v in range(w.rules.n_enemies):
         if w.units[e, n + v].alive:
             gap = distance(w, e, a, n + v)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
-from pettingzoo import ParallelEnv
-from pettingzoo.utils.env import ActionDict, ObsDict
 
 from envs.skirmish.flags import embedded, parse_flags
 from envs.skirmish.kernel import NO_OP
 from envs.skirmish.render import Painter
 from envs.skirmish.simulation import Simulation
 
+spaces: Any = import_module("gymnasium.spaces")
+ParallelEnv: Any = import_module("pettingzoo").ParallelEnv
+Each = dict[str, Any]  # agent -> its value
 BOUND = 1e3  # observations are ratios and relative positions: far smaller
 
 
-class SkirmishParallelEnv(ParallelEnv[str, dict[str, np.ndarray], int]):
+class SkirmishParallelEnv(ParallelEnv):
     """One battle as a PettingZoo parallel environment.
 
     Agents are `ally_0` .. `ally_{N-1}`. An observation is a dict: `observation` float32 `[O]` and `action_mask`
@@ -49,15 +50,15 @@ class SkirmishParallelEnv(ParallelEnv[str, dict[str, np.ndarray], int]):
         self.state_space = spaces.Box(-BOUND, BOUND, (sizes.state,), np.float32)
         self._painter: Painter | None = None
 
-    def observation_space(self, agent: str) -> spaces.Space:
+    def observation_space(self, agent: str) -> Any:
         """The same object at every call."""
         return self.observation_spaces[agent]
 
-    def action_space(self, agent: str) -> spaces.Space:
+    def action_space(self, agent: str) -> Any:
         """The same object at every call."""
         return self.action_spaces[agent]
 
-    def reset(self, seed: int | None = None, options: dict | None = None) -> tuple[ObsDict, dict[str, dict]]:
+    def reset(self, seed: int | None = None, options: dict | None = None) -> tuple[Each, Each]:
         """Start an episode; without a seed, the next of the sequence."""
         if seed is not None:
             self._next_seed = seed
@@ -66,10 +67,8 @@ class SkirmishParallelEnv(ParallelEnv[str, dict[str, np.ndarray], int]):
         self.agents = list(self.possible_agents)
         return self._observations(), {agent: {} for agent in self.agents}
 
-    def step(
-        self, actions: ActionDict
-    ) -> tuple[ObsDict, dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict]]:
-        """Take one action per agent."""
+    def step(self, actions: Each) -> tuple[Each, Each, Each, Each, Each]:
+        """Take one action per agent; returns observations, rewards, terminated, truncated, infos."""
         avail = self.sim.world.avail[0]
         joint = np.array([int(actions[agent]) for agent in self.possible_agents], np.int64)
         legal = avail[np.arange(len(joint)), joint]
@@ -89,7 +88,7 @@ class SkirmishParallelEnv(ParallelEnv[str, dict[str, np.ndarray], int]):
             {agent: dict(info) for agent in agents},
         )
 
-    def _observations(self) -> ObsDict:
+    def _observations(self) -> Each:
         world = self.sim.world
         return {
             agent: {"observation": world.obs[0, i].copy(), "action_mask": world.avail[0, i].astype(np.int8)}

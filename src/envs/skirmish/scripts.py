@@ -18,6 +18,8 @@ MOVES = np.array([NORTH, SOUTH, EAST, WEST])
 STEPS = np.array([(0.0, 1.0), (0.0, -1.0), (1.0, 0.0), (-1.0, 0.0)])  # of MOVES
 DANGER = 3.0  # cells, edge to edge, at which a kiting unit runs from enemies of shorter range
 READY = 4.0  # loops of cooldown below which a kiting unit stands and shoots
+LOOK_AHEAD = 2.0  # cells at which a fleeing unit judges a move
+HOMESICK = 0.1  # gap to the nearest enemy a fleeing unit gives up per cell nearer to the centre of the map
 FAR = 1e9
 
 
@@ -103,6 +105,16 @@ def tend(sim: Simulation, view: View, actions: np.ndarray) -> np.ndarray:
     return np.where(healer, heal, actions)
 
 
+def flee(view: View, threat: np.ndarray, place: np.ndarray, home: np.ndarray) -> np.ndarray:
+    """The move action after which the nearest threat `[E,N,M]` is farthest, leaning towards `home [2]`."""
+    target = place[:, :, None] + LOOK_AHEAD * STEPS  # [E,N,4,2]
+    gap = np.linalg.norm(view.offset[:, :, None] - LOOK_AHEAD * STEPS[:, None], axis=-1)  # [E,N,4,M]
+    nearest = np.where(threat[:, :, None], gap, FAR).min(-1)
+    score = nearest - HOMESICK * np.linalg.norm(target - home, axis=-1)
+    score = np.where(view.avail[..., MOVES], score, -FAR)
+    return np.where(score.max(-1) > -FAR, MOVES[score.argmax(-1)], STOP)
+
+
 def kite(sim: Simulation, rng: np.random.Generator) -> np.ndarray:
     """Focus fire, but run from enemies of shorter range while the weapon recharges."""
     world, n = sim.world, sim.world.agents.shape[1]
@@ -111,17 +123,14 @@ def kite(sim: Simulation, rng: np.random.Generator) -> np.ndarray:
     radius, reach = kinds["radius"][kind], kinds["range"][kind]
     gap = view.gap - radius[:n, None] - radius[n:]  # [E,N,M]
     outranged = reach[n:] + 1.0 < reach[:n, None]  # [N,M]
-    close = (gap < DANGER) & outranged & (view.gap < FAR)
-    recharging = world.units["cooldown"][:, :n] > READY
-    push = -(view.offset / np.maximum(view.gap, 1e-6)[..., None] ** 2 * close[..., None]).sum(2)  # [E,N,2]
-    home = np.array([world.rules["centre_x"], world.rules["centre_y"]])
+    threat = outranged & (view.gap < FAR)
+    run = (threat & (gap < DANGER)).any(-1) & (world.units["cooldown"][:, :n] > READY) & ~view.avail[..., NO_OP]
     place = np.stack([world.units["x"], world.units["y"]], -1)[:, :n]
-    away = push / np.maximum(np.linalg.norm(push, axis=-1, keepdims=True), 1e-6) + 0.04 * (home - place)
-    run = close.any(-1) & recharging
+    home = np.array([world.rules["centre_x"], world.rules["centre_y"]])
     cost = np.where(outranged, view.gap, view.points[:, None] + 1e-3 * view.gap)
     target, found = aim(view, cost)
     fight = tend(sim, view, np.where(found, target, approach(view)))
-    return np.where(run & ~view.avail[..., NO_OP], walk(view.avail, away), fight)
+    return np.where(run, flee(view, threat, place, home), fight)
 
 
 POLICIES: dict[str, Policy] = {"random": random, "stop": stop, "nearest": stop, "focus": focus, "kite": kite}

@@ -67,7 +67,7 @@ class SkirmishEnv:
         self.sim.step(given[None])
         now = self._world.envs[0]
         ended = bool(now["terminated"] or now["truncated"])
-        info = {"battle_won": bool(now["battle_won"])}
+        info: dict[str, Any] = {"battle_won": bool(now["battle_won"])}
         info |= {name: int(now[name]) for name in ("dead_allies", "dead_enemies")}
         if now["timeout"] and self.sim.flags.continuing_episode:
             info["episode_limit"] = True

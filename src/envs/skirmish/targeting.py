@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from envs.skirmish.kernel import ADVANCE, ATTACK, HUNT, IDLE, NOBODY, kernel
+from envs.skirmish.kernel import ADVANCE, ATTACK, HUNT, IDLE, NOBODY, kernel, length
 from envs.skirmish.orders import cancel_attack, distance, hurt
 from envs.skirmish.state import World
 
@@ -74,7 +74,7 @@ def keeps(w: World, e: int, u: int, t: int) -> bool:
     s = w.units
     if t < 0 or not s[e, t].alive:
         return False
-    return math.hypot(s[e, u].x - s[e, u].home_x, s[e, u].y - s[e, u].home_y) <= LEASH
+    return length(s[e, u].x - s[e, u].home_x, s[e, u].y - s[e, u].home_y) <= LEASH
 
 
 @kernel

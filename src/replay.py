@@ -1,0 +1,158 @@
+"""Pictures of battles: `python src/replay.py RUN_OR_CHECKPOINT --episodes 3 --out battles/` writes GIFs.
+
+Greedy episodes of a trained team, with health, shields, targets, terrain, step and reward. `--policy random`,
+`heuristic` (attack the nearest), `focus`, `kite` or `stop` needs no checkpoint: give `--map` instead. The embedded
+engine only; for StarCraft II use its own replays (env_args.replay_dir).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from envs.multiagentenv import Observation, Transition, VecEnv
+from envs.skirmish.env import SkirmishVecEnv
+from envs.skirmish.flags import parse_flags
+from envs.skirmish.render import Painter, write_gif
+from envs.skirmish.scripts import FLAGS, POLICIES
+from utils.errors import UserError
+
+SCRIPTS = {"heuristic": "nearest", **{name: name for name in POLICIES}}
+VERDICTS = {1: "won", -1: "lost", 0: "both_dead"}
+
+
+class Filmed(VecEnv):
+    """One battle that keeps a picture of every step."""
+
+    def __init__(self, env: SkirmishVecEnv) -> None:
+        self.env, self.env_info, self.n_envs = env, env.env_info, 1
+        self.painter = Painter(env.sim)
+        self.frames: list[Image.Image] = []
+        self.total = 0.0
+
+    def reset(self, seeds: Sequence[int]) -> Observation:
+        """Start an episode and a new film."""
+        seen = self.env.reset(seeds)
+        self.total, self.frames = 0.0, [self.painter.frame()]
+        return seen
+
+    def step(self, actions: np.ndarray, active: np.ndarray) -> Transition:
+        """Take a step and a picture."""
+        transition = self.env.step(actions, active)
+        self.total += float(transition.reward[0])
+        self.frames.append(self.painter.frame(self.total))
+        return transition
+
+    def verdict(self) -> str:
+        """How the episode ended: won, lost, both_dead or timeout."""
+        return VERDICTS.get(int(self.env.sim.world.envs["code"][0]), "timeout")
+
+
+def play_script(film: Filmed, name: str, episode: int, seed: int) -> None:
+    """One episode of a scripted team."""
+    rng = np.random.default_rng([seed, episode])
+    film.reset([int(rng.integers(2**63))])
+    ended, active = False, np.ones(1, bool)
+    while not ended:
+        out = film.step(POLICIES[name](film.env.sim, rng)[..., None], active)
+        ended = bool(out.terminated[0] or out.truncated[0])
+
+
+def run_folder(checkpoint: Path) -> Path:
+    """The run directory that a checkpoint file `RUN/models/<t_env>/checkpoint.th` belongs to."""
+    folder = checkpoint.resolve().parents[2]
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder} has no config.json: a checkpoint must lie in its run directory")
+    return folder
+
+
+def load_team(path: Path, load_step: int) -> tuple[Any, Any]:
+    """(configuration, checkpoint state) of a run directory or checkpoint."""
+    from utils import checkpoint
+    from utils.config import DERIVED, from_merged
+
+    file = checkpoint.find(path, load_step)
+    merged = json.loads((run_folder(file) / "config.json").read_text(encoding="utf-8"))
+    return from_merged({key: value for key, value in merged.items() if key not in DERIVED}), checkpoint.load(file)
+
+
+def make_env(env_args: dict[str, Any], changes: dict[str, Any]) -> Filmed:
+    """A filmed battle of the embedded engine."""
+    flags = parse_flags({**env_args, **changes})
+    return Filmed(SkirmishVecEnv.from_flags(flags, 1, threads=1))
+
+
+def play_team(args: argparse.Namespace, write: Any) -> None:
+    """Greedy test episodes of a checkpoint, the same ones as in its test."""
+    import torch as th
+
+    from run import build_learner
+    from runners import Runner
+    from utils.timehelper import PhaseTimer
+
+    config, state = load_team(args.run, args.load_step)
+    if config.env != "sc2":
+        raise UserError(f"replays show battles (--env-config=sc2); this run's environment is {config.env}")
+    film = make_env(dict(config.env_args), {"map_name": args.map} if args.map else {})
+    learner = build_learner(config, film.env_info, th.device("cpu"))
+    learner.restore(state["learner"])
+    runner = Runner(film, learner.mac, config.seed, PhaseTimer())
+    for episode in range(args.episodes):
+        runner.collect(episode, 1, state["t_env"], config.test_greedy, test=True)
+        write(film, f"{film.env.sim.scenario.name}_{config.name}_{state['t_env']}_{episode}")
+
+
+def play_scripts(args: argparse.Namespace, write: Any) -> None:
+    """Episodes of a scripted team."""
+    name = SCRIPTS[args.policy]
+    film = make_env({"map_name": args.map or "3s_vs_3z", "map_file": args.map_file}, dict(FLAGS.get(name, {})))
+    for episode in range(args.episodes):
+        play_script(film, name, episode, args.seed)
+        write(film, f"{film.env.sim.scenario.name}_{args.policy}_{episode}")
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Command line to arguments; a bad one ends with exit code 2."""
+    parser = argparse.ArgumentParser(prog="replay.py", description=__doc__)
+    parser.add_argument("run", nargs="?", type=Path, help="a run directory, its models folder or a checkpoint")
+    parser.add_argument("--policy", choices=sorted(SCRIPTS), help="a scripted team in place of a checkpoint")
+    parser.add_argument("--map", default="", help="map name; default: the run's, or 3s_vs_3z")
+    parser.add_argument("--map-file", default="", help="a map file, with --policy")
+    parser.add_argument("--episodes", type=int, default=3, help="default 3")
+    parser.add_argument("--out", type=Path, default=Path("battles"), help="folder, default battles")
+    parser.add_argument("--load-step", type=int, default=0, help="env step of the checkpoint; 0: the newest")
+    parser.add_argument("--seed", type=int, default=0, help="of scripted episodes")
+    args = parser.parse_args(argv)
+    if (args.run is None) == (args.policy is None):
+        parser.error("give either a run or checkpoint, or --policy")
+    if args.episodes < 1:
+        parser.error("--episodes must be at least 1")
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the films; returns the exit code."""
+    args = parse(argv)
+
+    def write(film: Filmed, name: str) -> None:
+        path = args.out / f"{name}_{film.verdict()}.gif"
+        write_gif(path, film.frames)
+        print(f"{path}: {len(film.frames) - 1} steps, return {film.total:.2f}, {film.verdict()}")
+
+    try:
+        play_scripts(args, write) if args.policy else play_team(args, write)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
