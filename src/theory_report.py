@@ -68,7 +68,7 @@ def papers_game() -> Iterator[str]:
     for alpha in (0.01, 0.1, 0.5, 1.0, 2.0):
         outcome = pi.run(pi.one_state_task(M1), np.full((2, 1, 3), 1 / 3), alpha, pi.simultaneous)
         policies = outcome.policies[:, 0]
-        payoff = (soft.product_policy(policies) * M1).sum()
+        payoff = float((soft.product_policy(policies) * M1).sum())
         yield row(alpha, f"{policies[0, 0]:.2g}", f"{payoff:.2f}", f"{outcome.gap:.3f}")
 
 
