@@ -58,7 +58,7 @@ class AgentAxis(nn.Module):
         flat = x.transpose(0, 1).reshape(steps * batch, n_agents, width)
         if sum(rows) < steps * batch:
             flat = flat.index_select(0, _real(rows, batch).to(x.device))
-        packed = flat.view(1, -1, width) if self.shared else flat.transpose(0, 1)  # [1 or N,P,F]
+        packed = flat.reshape(1, -1, width) if self.shared else flat.transpose(0, 1)  # [1 or N,P,F]
         if self.ensemble == 1:
             return packed
         return packed.expand(self.ensemble, *packed.shape).reshape(self.groups, *packed.shape[1:])

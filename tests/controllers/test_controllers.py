@@ -1,0 +1,92 @@
+"""Acting: epsilon, availability, determinism in the noise, both action types, no state between calls."""
+
+import copy
+
+import pytest
+import torch as th
+
+from controllers import BasicMAC, SoftMAC
+from controllers.basic_controller import ActInputs
+from helpers import CONTINUOUS, DISCRETE, make_config, make_info
+from utils.errors import UserError
+
+N_ENVS = 2000
+
+
+def act_inputs(info, seed=0):
+    """Random observations and noise for many environments; action 0 is never available."""
+    rng = th.Generator().manual_seed(seed)
+    space = info.action_space
+    avail = None
+    if space is DISCRETE:
+        avail = th.ones(N_ENVS, 3, 4, dtype=th.bool)
+        avail[..., 0] = False
+    return ActInputs(
+        obs=th.randn(N_ENVS, 3, 5, generator=rng),
+        state=th.randn(N_ENVS, 7, generator=rng),
+        avail=avail,
+        last_actions=th.zeros(N_ENVS, 3, space.enc_dim),
+        noise=th.rand(N_ENVS, 3, space.noise_dim, generator=rng),
+    )
+
+
+@pytest.mark.parametrize(("mac_class", "space"), [(BasicMAC, DISCRETE), (SoftMAC, DISCRETE), (SoftMAC, CONTINUOUS)])
+def test_actions_are_legal_and_depend_on_nothing_but_the_inputs(mac_class, space):
+    """Available (or inside the box), repeatable, and a deep copy after acting acts the same."""
+    info = make_info(space)
+    th.manual_seed(0)
+    mac = mac_class(make_config("fop"), info)
+    act, hidden = act_inputs(info), mac.init_hidden(N_ENVS)
+    first, after = mac.select_actions(act, hidden, 0.3)
+    again, _ = copy.deepcopy(mac).select_actions(act, hidden, 0.3)
+    assert th.equal(first, again)
+    assert after.shape == hidden.shape
+    if space is DISCRETE:
+        assert act.avail.gather(-1, first).all()
+    else:
+        assert first.shape == (N_ENVS, 3, 2)
+        assert ((first >= -10) & (first <= 10)).all()
+        assert first.std() > 1
+
+
+def test_epsilon_is_the_share_of_uniform_actions():
+    """At epsilon .4 over 3 available actions the greedy one is taken with probability .6 + .4 / 3."""
+    info = make_info()
+    th.manual_seed(0)
+    mac = BasicMAC(make_config("vdn"), info)
+    act, hidden = act_inputs(info), mac.init_hidden(N_ENVS)
+    best, _ = mac.select_actions(act, hidden, 0.0)
+    mixed, _ = mac.select_actions(act, hidden, 0.4)
+    assert (best == mixed).float().mean().item() == pytest.approx(0.6 + 0.4 / 3, abs=0.02)
+    tested, _ = mac.select_actions(act, hidden, 0.4, test_mode=True)
+    assert th.equal(best, tested)
+
+
+def test_soft_policy_frequencies():
+    """Samples follow the masked softmax; the test action is its mode."""
+    info = make_info()
+    th.manual_seed(0)
+    mac = SoftMAC(make_config("fop"), info)
+    act = act_inputs(info)
+    act.obs[:] = act.obs[:1]
+    actions, _ = mac.select_actions(act, mac.init_hidden(N_ENVS), 0.0)
+    head, _ = mac.step(act, mac.init_hidden(N_ENVS))
+    probs = mac.policy(head, act.avail).probs[0]
+    counts = th.nn.functional.one_hot(actions.squeeze(-1), 4).float().mean(0)
+    th.testing.assert_close(counts, probs, atol=0.05, rtol=0)
+    tested, _ = mac.select_actions(act, mac.init_hidden(N_ENVS), 0.0, test_mode=True)
+    assert th.equal(tested[0, :, 0], probs.argmax(-1))
+
+
+def test_wrong_action_type_is_one_line_with_what_is_allowed():
+    """A value-based controller names what it needs."""
+    with pytest.raises(UserError, match="vdn needs discrete actions, matrix_game has continuous ones"):
+        BasicMAC(make_config("vdn"), make_info(CONTINUOUS))
+
+
+def test_inputs_follow_the_configuration():
+    """obs_agent_id and obs_last_action shorten the input."""
+    info = make_info()
+    for overrides, width in (({}, 12), ({"obs_agent_id": False}, 9), ({"obs_last_action": False}, 8)):
+        mac = BasicMAC(make_config("vdn", **overrides), info)
+        assert mac.agent.trunk.shape.n_inputs == width
