@@ -67,7 +67,7 @@ def launch(w: World, e: int, u: int, t: int) -> None:
     elif kinds[k].missile_speed > 0.0 and gap_between(w, e, u, t) > kinds[k].close_range:
         pend(w, e, u, t, kinds[k].hits, distance(w, e, u, t) / kinds[k].missile_speed)
     else:
-        hit(w, e, u, t, 1)
+        hit(w, e, u, t, min(kinds[k].hits, 1))
         if kinds[k].hits > 1:
             pend(w, e, u, t, kinds[k].hits - 1, kinds[k].hit_gap)
 
@@ -112,8 +112,8 @@ def sweep_lance(w: World, e: int, u: int) -> None:
         return
     for p in range(kinds[k].lance_points):
         if int(p * kinds[k].lance_step) == now:
-            mark_point(w, e, u, 0, p)
-            mark_point(w, e, u, 1, p)
+            for sweep in range(2):
+                mark_point(w, e, u, sweep, p)
     for v in range(len(w.roster)):
         count = (w.marks[e, slot, 0, v] == now) + (w.marks[e, slot, 1, v] == now)
         if count > 0 and s[e, v].alive:

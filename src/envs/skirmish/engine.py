@@ -39,7 +39,7 @@ from envs.skirmish.orders import order_all
 from envs.skirmish.reward import account
 from envs.skirmish.state import World
 
-ENGINE_VERSION = "1.1"
+ENGINE_VERSION = "1.2"
 KERNEL_FILES = (
     "kernel",
     "state",
@@ -114,8 +114,8 @@ def begin(w: World, e: int, seed: int) -> None:
         w.agents[e, a].last_action, w.agents[e, a].scripted = NOBODY, NOBODY
     for slot in range(w.lances.shape[1]):
         w.lances[e, slot].time = NOBODY
-    standing_order(w, e, 0)
-    standing_order(w, e, 1)
+    for side in range(2):
+        standing_order(w, e, side)
     for _ in range(RESET_LOOPS):
         game_loop(w, e)
 

@@ -160,8 +160,9 @@ def slide(w: World, e: int, u: int, dx: float, dy: float) -> bool:
         if abs(sx) + abs(sy) > least and probe(w, e, u, x + sx, y + sy) == FREE:
             commit(w, e, u, x + sx, y + sy)
             return True
-    if try_turns(w, e, u, dx, dy, 1, GAINING) or try_turns(w, e, u, dx, dy, -1, -GAINING):
-        return True
+    for side in (1, -1):
+        if try_turns(w, e, u, dx, dy, side, side * GAINING):
+            return True
     return not w.rules.open_ground and recentre(w, e, u, length(dx, dy))
 
 
@@ -258,11 +259,8 @@ def move_all(w: World, e: int) -> None:
         s[e, u].going = s[e, u].going and s[e, u].alive and w.kinds[w.roster[u].kind].speed > 0.0
         if not s[e, u].going:
             s[e, u].vx, s[e, u].vy = 0.0, 0.0
-    for i in range(n):
-        u = ((i if upward else n - 1 - i) + offset) % n
-        if s[e, u].going:
-            attempt(w, e, u, True)
-    for i in range(n):
-        u = ((n - 1 - i if upward else i) + offset) % n
-        if s[e, u].going and not s[e, u].moved:
-            attempt(w, e, u, False)
+    for second in range(2):
+        for i in range(n):
+            u = ((i if upward == (second == 0) else n - 1 - i) + offset) % n
+            if s[e, u].going and not s[e, u].moved:
+                attempt(w, e, u, second == 0)

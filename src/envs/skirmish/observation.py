@@ -172,11 +172,11 @@ def observe_state(w: World, e: int) -> None:
             row[i] = w.obs[e, i // width, i % width]
         return
     row[:] = 0.0
-    at, base = 0, 3 + rules.type_columns
+    ally, enemy = 4 + rules.type_columns + rules.ally_shields, 3 + rules.type_columns + rules.enemy_shields
     for u in range(len(w.roster)):
         if s[e, u].alive:
-            state_unit(w, e, u, row, at)
-        at += base + (1 + rules.ally_shields if u < rules.n_agents else 1 * rules.enemy_shields)
+            state_unit(w, e, u, row, min(u, rules.n_agents) * ally + max(u - rules.n_agents, 0) * enemy)
+    at = rules.n_agents * ally + rules.n_enemies * enemy
     if rules.state_last_action:
         for a in range(rules.n_agents):
             if w.agents[e, a].last_action >= 0:

@@ -51,55 +51,36 @@ def give(w: World, e: int, u: int, order: int, aim: int, x: float, y: float) -> 
 
 
 @kernel
-def record(w: World, e: int, a: int, ability: int, unit: int, x: float, y: float) -> None:
-    """Keep the command in the form SMAC sends it."""
-    agent = w.agents[e, a]
-    agent.ability, agent.object, agent.to_x, agent.to_y = ability, unit, x, y
+def command(w: World, e: int, a: int, action: int) -> tuple[int, int, int, float, float]:
+    """What SMAC sends for an action and what the unit makes of it: (ability, order, object, x, y).
 
-
-@kernel
-def order_target(w: World, e: int, a: int, slot: int) -> None:
-    """Attack enemy `slot`, or heal agent `slot`. The game refuses what the unit cannot do; its order then stays."""
-    k = w.roster[a].kind
-    if w.rules.healers and w.kinds[k].heals:
-        record(w, e, a, ABILITY_HEAL, slot, -1.0, -1.0)
-        if w.kinds[w.roster[slot].kind].biological:
-            give(w, e, a, HEAL, slot, 0.0, 0.0)
-        return
-    t = w.rules.n_agents + slot
-    record(w, e, a, ABILITY_ATTACK, t, -1.0, -1.0)
-    if w.pairs[k, w.roster[t].kind].can_hit:
-        give(w, e, a, ATTACK, t, 0.0, 0.0)
-
-
-@kernel
-def order_move(w: World, e: int, a: int, action: int) -> None:
-    """Move `move_amount` cells from the present position."""
-    x, y, far = w.units[e, a].x, w.units[e, a].y, w.rules.move_amount
-    if action == NORTH:
-        y += far
-    elif action == SOUTH:
-        y -= far
-    elif action == EAST:
-        x += far
-    elif action == WEST:
-        x -= far
-    record(w, e, a, ABILITY_MOVE, NOBODY, x, y)
-    give(w, e, a, MOVE, NOBODY, x, y)
+    The game refuses what the unit cannot do, such as a Marauder's attack on a flier: its order then stays.
+    """
+    ability, order, target, x, y = -1, NOBODY, NOBODY, -1.0, -1.0
+    if action == STOP:
+        ability, order = ABILITY_STOP, IDLE
+    elif action >= FIRST_TARGET and w.rules.healers and w.kinds[w.roster[a].kind].heals:
+        ability, target = ABILITY_HEAL, action - FIRST_TARGET
+        order = HEAL if w.kinds[w.roster[target].kind].biological else NOBODY
+    elif action >= FIRST_TARGET:
+        ability, target = ABILITY_ATTACK, w.rules.n_agents + action - FIRST_TARGET
+        order = ATTACK if w.pairs[w.roster[a].kind, w.roster[target].kind].can_hit else NOBODY
+    elif action != NO_OP:
+        ability, order = ABILITY_MOVE, MOVE
+        far = w.rules.move_amount
+        x = w.units[e, a].x + far * ((action == EAST) - (action == WEST))
+        y = w.units[e, a].y + far * ((action == NORTH) - (action == SOUTH))
+    return ability, order, target, x, y
 
 
 @kernel
 def order_action(w: World, e: int, a: int, action: int) -> None:
-    """Carry out one agent's action."""
-    if action == NO_OP:
-        record(w, e, a, -1, NOBODY, -1.0, -1.0)
-    elif action == STOP:
-        record(w, e, a, ABILITY_STOP, NOBODY, -1.0, -1.0)
-        give(w, e, a, IDLE, NOBODY, 0.0, 0.0)
-    elif action < FIRST_TARGET:
-        order_move(w, e, a, action)
-    else:
-        order_target(w, e, a, action - FIRST_TARGET)
+    """Carry out one agent's action and keep the command in the form SMAC sends it."""
+    ability, order, target, x, y = command(w, e, a, action)
+    agent = w.agents[e, a]
+    agent.ability, agent.object, agent.to_x, agent.to_y = ability, target, x, y
+    if order != NOBODY:
+        give(w, e, a, order, target, x, y)
 
 
 @kernel
@@ -159,17 +140,16 @@ def script_walk(w: World, e: int, a: int, t: int) -> int:
 
 
 @kernel
-def script(w: World, e: int, a: int) -> None:
-    """`heuristic_ai`: the given action is ignored. With `heuristic_rest`, walk until the target is in range."""
+def script(w: World, e: int, a: int) -> int:
+    """The action of `heuristic_ai`. With `heuristic_rest`, walk until the target is in range."""
     heals = w.rules.healers and w.kinds[w.roster[a].kind].heals
     slot = script_patient(w, e, a) if heals else script_victim(w, e, a)
     w.agents[e, a].scripted = slot
     if slot == NOBODY:
-        record(w, e, a, -1, NOBODY, -1.0, -1.0)
-    elif w.rules.heuristic_rest and not w.avail[e, a, FIRST_TARGET + slot]:
-        order_action(w, e, a, script_walk(w, e, a, slot if heals else w.rules.n_agents + slot))
-    else:
-        order_target(w, e, a, slot)
+        return NO_OP
+    if w.rules.heuristic_rest and not w.avail[e, a, FIRST_TARGET + slot]:
+        return script_walk(w, e, a, slot if heals else w.rules.n_agents + slot)
+    return FIRST_TARGET + slot
 
 
 @kernel
@@ -182,11 +162,11 @@ def order_all(w: World, e: int, actions: object) -> None:
             w.envs[e].illegal = a
             return
     for a in range(w.rules.n_agents):
-        w.agents[e, a].last_action = actions[e, a]  # type: ignore[index]
+        action = actions[e, a]  # type: ignore[index]
+        w.agents[e, a].last_action = action
         if w.rules.heuristic_ai and w.units[e, a].alive:
-            script(w, e, a)
-        else:
-            order_action(w, e, a, actions[e, a])  # type: ignore[index]
+            action = script(w, e, a)
+        order_action(w, e, a, action)
     for u in range(len(w.roster)):
         w.units[e, u].prev_hp = w.units[e, u].hp
         w.units[e, u].prev_shield = w.units[e, u].shield

@@ -5,14 +5,16 @@ from __future__ import annotations
 from envs.skirmish.kernel import BOTH_DEAD, LOST, RUNNING, WON, kernel
 from envs.skirmish.state import World
 
+ALLIES, ENEMIES = 0, 1
+
 
 @kernel
-def losses(w: World, e: int, first: int, last: int) -> tuple[float, int]:
-    """Points of health and shield lost by units first..last-1 since the last step, and how many died."""
+def losses(w: World, e: int, side: int) -> tuple[float, int]:
+    """Points of health and shield that a side lost since the last step, and how many of it died."""
     s = w.units
     points, deaths = 0.0, 0
-    for u in range(first, last):
-        if s[e, u].counted:
+    for u in range(len(w.roster)):
+        if w.roster[u].side != side or s[e, u].counted:
             continue
         before = s[e, u].prev_hp + s[e, u].prev_shield
         if s[e, u].alive:
@@ -28,8 +30,8 @@ def losses(w: World, e: int, first: int, last: int) -> tuple[float, int]:
 def battle_reward(w: World, e: int) -> float:
     """Unscaled reward of the step without the bonus for its end."""
     r = w.rules
-    own, own_deaths = losses(w, e, 0, r.n_agents)
-    foe, foe_deaths = losses(w, e, r.n_agents, r.n_agents + r.n_enemies)
+    own, own_deaths = losses(w, e, ALLIES)
+    foe, foe_deaths = losses(w, e, ENEMIES)
     if r.reward_sparse:
         return 0.0
     gain = foe + r.reward_death_value * foe_deaths
@@ -39,11 +41,11 @@ def battle_reward(w: World, e: int) -> float:
 
 
 @kernel
-def count_alive(w: World, e: int, first: int, last: int) -> tuple[int, int]:
-    """How many of the units first..last-1 live, and how many of these are healers."""
+def count_alive(w: World, e: int, side: int) -> tuple[int, int]:
+    """How many units of a side live, and how many of these are healers."""
     alive, healers = 0, 0
-    for u in range(first, last):
-        if w.units[e, u].alive:
+    for u in range(len(w.roster)):
+        if w.roster[u].side == side and w.units[e, u].alive:
             alive += 1
             healers += w.kinds[w.roster[u].kind].heals
     return alive, healers
@@ -53,8 +55,8 @@ def count_alive(w: World, e: int, first: int, last: int) -> tuple[int, int]:
 def outcome(w: World, e: int) -> int:
     """WON, LOST, BOTH_DEAD or RUNNING, and the counts of the dead."""
     r = w.rules
-    own, own_healers = count_alive(w, e, 0, r.n_agents)
-    foe, foe_healers = count_alive(w, e, r.n_agents, r.n_agents + r.n_enemies)
+    own, own_healers = count_alive(w, e, ALLIES)
+    foe, foe_healers = count_alive(w, e, ENEMIES)
     w.envs[e].dead_allies, w.envs[e].dead_enemies = r.n_agents - own, r.n_enemies - foe
     if (own == 0 and foe > 0) or (r.healers and own == own_healers):
         return LOST
