@@ -32,7 +32,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def plot(runs: Sequence[RunRecord], metric: str, path: Path) -> None:
-    """One panel per task, one colour per algorithm: every seed thin, their mean thick."""
+    """One panel per task, one colour per algorithm: every seed thin, their mean, where all have values, thick."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -45,7 +45,8 @@ def plot(runs: Sequence[RunRecord], metric: str, path: Path) -> None:
     for axis, (task, algs) in zip(axes[0], groups.items(), strict=True):
         for colour, (alg, members) in enumerate(sorted(algs.items())):
             grid, values = on_grid(members, metric)
-            axis.plot(grid, values.T, color=f"C{colour}", alpha=0.3, linewidth=0.8)
+            for run in members:
+                axis.plot(*run.series(metric), color=f"C{colour}", alpha=0.3, linewidth=0.8)
             axis.plot(grid, values.mean(0), color=f"C{colour}", linewidth=2.0, label=f"{alg} ({len(values)} seeds)")
         axis.set(title=f"{task}\n{members[0].engine}", xlabel="env steps", ylabel=metric)
         axis.title.set_fontsize(9)
@@ -57,22 +58,22 @@ def plot(runs: Sequence[RunRecord], metric: str, path: Path) -> None:
 
 
 def table(runs: Sequence[RunRecord], metric: str, threshold: float) -> str:
-    """Markdown: per task and algorithm the seeds, last value, best value, area under the curve, first crossing."""
-    head = ["task", "algorithm", "seeds", "env steps", "last (each)", "last mean", "best mean", "mean over run"]
+    """Markdown: per task and algorithm the seeds, their last values, mean over the steps all have, first crossing."""
+    head = ["task", "algorithm", "seeds", "env steps (each)", "last (each)", "last mean", "mean over common steps"]
     lines = [[*head, f"first >= {threshold:g}"], ["---"] * (len(head) + 1)]
     for task, algs in by_task_and_alg(runs).items():
         for alg, members in sorted(algs.items()):
-            grid, values = on_grid(members, metric)
+            _, values = on_grid(members, metric)
+            ends = [tuple(axis[-1] for axis in run.series(metric)) for run in members]
             crossings = [_first(run, metric, threshold) for run in members]
             lines.append(
                 [
                     task,
                     alg,
                     " ".join(str(run.header.get("seed")) for run in members),
-                    f"{grid[-1]:,.0f}",
-                    " ".join(f"{run.series(metric)[1][-1]:.2f}" for run in members),
-                    f"{values[:, -1].mean():.3f}",
-                    f"{values.mean(0).max():.3f}",
+                    " ".join(f"{step / 1000:,.0f}k" for step, _ in ends),
+                    " ".join(f"{value:.2f}" for _, value in ends),
+                    f"{np.mean([value for _, value in ends]):.3f}",
                     f"{values.mean():.3f}",
                     " ".join("-" if step is None else f"{step / 1000:,.0f}k" for step in crossings),
                 ]

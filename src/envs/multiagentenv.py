@@ -73,7 +73,7 @@ class MultiAgentEnv(ABC):
     def step(self, actions: np.ndarray) -> Transition:
         """Take the joint action `[N,1]` int64 (discrete) or `[N,D]` float32 (continuous)."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (nothing to free is the common case)
         """Free what the environment holds. Nothing by default."""
 
 
@@ -99,7 +99,7 @@ class VecEnv(ABC):
             active: `[E]` bool, environments whose episode has not ended.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (nothing to free is the common case)
         """Free what the environments hold. Nothing by default."""
 
 
