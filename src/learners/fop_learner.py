@@ -13,7 +13,7 @@ from components.episode_buffer import TrainBatch
 from components.inputs import InputSpec
 from components.temperature import make_temperature, target_entropy
 from learners.fop_params import FOPParams
-from learners.learner import Learner, Metrics, register
+from learners.learner import Learner, Metrics, register, td_metrics
 from modules.agents import REGISTRY as AGENTS
 from modules.agents.trunk import AgentShape, Head
 from modules.critics import DiscreteQ, QFunction, make_critic
@@ -115,19 +115,12 @@ class FOPLearner(Learner):
     ) -> Metrics:
         """Eq. (9): minimise (Q_jt(tau,u) - y)^2 over Q_i, V_jt and lambda, for each of the K pairs."""
         q_joint, advantages = self.joint_q(batch, q, inputs, alpha_i)
-        td_error = q_joint - targets
-        loss = masked_mean(td_error.square(), batch.mask)
+        loss = masked_mean((q_joint - targets).square(), batch.mask)
         norm = self.optimise("critic", loss * self.params.n_critics)
         if self.temperature.from_lambda:  # alpha_i from the first mixer's lambda_i
             weights = self.mixer.first.lambda_weights(batch.state[:, :-1], batch.actions_enc).detach()
             self.temperature.observe_lambda(weights, advantages[0], batch.mask)
-        return {
-            "loss": loss.detach(),
-            "grad_norm": norm,
-            "td_error_abs": masked_mean(td_error.detach().abs(), batch.mask),
-            "q_taken_mean": masked_mean(q_joint.detach(), batch.mask),
-            "target_mean": masked_mean(targets, batch.mask),
-        }
+        return {"loss": loss.detach(), "grad_norm": norm} | td_metrics(q_joint, targets, batch.mask)
 
     def joint_q(self, batch: TrainBatch, q: QFunction, inputs: Tensor, alpha_i: Tensor) -> tuple[Tensor, Tensor]:
         """Eq. (7): Q_jt `[K,B,T,1]` of the stored actions, and the advantages Q_i - V_i `[K,B,T,N]`, detached."""

@@ -14,6 +14,7 @@ from components.episode_buffer import ReplayBuffer, TrainBatch
 from controllers.basic_controller import BasicMAC
 from envs.multiagentenv import EnvInfo
 from utils.config import Config
+from utils.masking import masked_mean
 from utils.targets import hard_update, soft_update
 
 Metrics = dict[str, Tensor]
@@ -29,6 +30,16 @@ def register(name: str) -> Callable[[_L], _L]:
         return cls
 
     return add
+
+
+def td_metrics(values: Tensor, targets: Tensor, mask: Tensor) -> Metrics:
+    """Means over real steps that every TD learner reports; `values`, `targets [...,B,T,1]`, `mask [B,T,1]`."""
+    values = values.detach()
+    return {
+        "td_error_abs": masked_mean((values - targets).abs(), mask),
+        "q_taken_mean": masked_mean(values, mask),
+        "target_mean": masked_mean(targets, mask),
+    }
 
 
 class Learner(nn.Module, ABC):

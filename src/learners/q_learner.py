@@ -13,7 +13,7 @@ from torch import Tensor
 
 from components.action_selectors import greedy
 from components.episode_buffer import TrainBatch
-from learners.learner import Learner, Metrics, register
+from learners.learner import Learner, Metrics, register, td_metrics
 from modules.mixers import REGISTRY as MIXERS
 from modules.mixers.mixer import MixerShape
 from utils.config import Fraction, Positive
@@ -57,16 +57,9 @@ class QLearner(Learner):
         with th.no_grad():
             targets = self.td_targets(batch, q_all)
 
-        td_error = q_tot - targets
-        loss = masked_mean(td_error.square(), batch.mask)
+        loss = masked_mean((q_tot - targets).square(), batch.mask)
         norm = self.optimise("q", loss)
-        return {
-            "loss": loss.detach(),
-            "grad_norm": norm,
-            "td_error_abs": masked_mean(td_error.detach().abs(), batch.mask),
-            "q_taken_mean": masked_mean(q_tot.detach(), batch.mask),
-            "target_mean": masked_mean(targets, batch.mask),
-        }
+        return {"loss": loss.detach(), "grad_norm": norm} | td_metrics(q_tot, targets, batch.mask)
 
     def values_of_taken(self, batch: TrainBatch, q_all: Tensor) -> tuple[Tensor, Tensor]:
         """Q_tot `[B,T,1]` (IQL: the utilities) and the utilities `[B,T,N]` of the stored actions."""

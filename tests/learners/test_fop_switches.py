@@ -91,7 +91,7 @@ def test_f5_the_switch_selects_the_unmasked_value():
     batch = random_buffer(info).recent(4)
     values = []
     for choice in ("closed", "unmasked"):
-        learner = make_learner(make_config("fop", v_function=choice), info)
+        learner = make_learner(make_config("fop", v_function=choice, alpha_mode="fixed", alpha_start=ALPHA), info)
         inputs = batch.inputs(learner.spec)
         q = learner.critic.judge(inputs, batch.rows_seen, batch.avail_actions, learner.rng)
         values.append(learner.baseline(q, inputs, batch.rows_seen, learner.temperature.individual(0)))
