@@ -61,8 +61,8 @@ def main() -> int:
             for policy in args.policies.split(","):
                 won, total, length = play(name, policy, args.episodes)
                 low, high = wilson(won)
-                row = f"{100 * won.mean():.1f} | {100 * low:.1f} to {100 * high:.1f} | {mean(total, 2)} | {mean(length, 1)}"
-                print(f"| {name} | {policy} | {row} |", flush=True)
+                share = f"{100 * won.mean():.1f} | {100 * low:.1f} to {100 * high:.1f}"
+                print(f"| {name} | {policy} | {share} | {mean(total, 2)} | {mean(length, 1)} |", flush=True)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

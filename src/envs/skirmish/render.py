@@ -21,6 +21,10 @@ DEAD, TEXT, BACK = (90, 90, 90), (235, 235, 235), (12, 13, 18)
 LIFE, LACK, SHIELD, ENERGY = (76, 209, 55), (80, 20, 20), (120, 200, 255), (190, 120, 255)
 BAR = 3  # pixels
 FIRING = 6.0  # loops after a shot for which its line is bright
+LETTERS = {
+    "marine": "m", "marauder": "M", "medivac": "+", "stalker": "S", "zealot": "Z", "colossus": "C", "zergling": "z",
+    "baneling": "b", "hydralisk": "H", "spine_crawler": "X",
+}  # fmt: skip
 UPPER = 9.5  # height z from which ground is drawn as high
 
 
@@ -80,7 +84,7 @@ class Painter:
             return
         side = SIDES[world.roster["side"][u]]
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=side, outline=(0, 0, 0))
-        label = self.names[kind][:2] if world.roster["side"][u] else str(u)
+        label = LETTERS.get(self.names[kind], self.names[kind][:1]) if world.roster["side"][u] else str(u)
         draw.text((x, y), label, fill=(255, 255, 255), font=self.small, anchor="mm")
         self._bars(draw, u, x, y - radius - 2)
 
