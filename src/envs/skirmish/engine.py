@@ -14,10 +14,10 @@ from pathlib import Path
 from threading import Timer
 from typing import Any
 
-import numpy as np
 from numba import njit
 
 from envs.skirmish.combat import decide, tick
+from envs.skirmish.crew import ASLEEP, CALLER, CHUNK, DONE, NEXT, QUIT, SEEN, SPIN, TICKET, look, put, take
 from envs.skirmish.effects import bury, regenerate, strike
 from envs.skirmish.kernel import (
     ACCOUNT,
@@ -48,6 +48,7 @@ KERNEL_FILES = (
     "combat",
     "effects",
     "movement",
+    "crew",
     "observation",
     "reward",
     "engine",
@@ -142,15 +143,59 @@ def source_stamp() -> int:
     return int.from_bytes(sha256(text).digest()[:7], "big")
 
 
+@kernel
+def run_chunks(w: World, box: Any, calls: Any, actions: Any) -> None:
+    """Take chunks of environments and run their phases until none is left. `calls [E]` CALL."""
+    size, n = box[CHUNK], len(calls)
+    while True:
+        first = take(box, NEXT) * size
+        if first >= n:
+            return
+        for e in range(first, min(first + size, n)):
+            if calls[e].active:
+                if calls[e].phases & RESET:
+                    begin(w, e, calls[e].seed)
+                step_one(w, e, actions, calls[e].phases)
+        take(box, DONE)
+
+
+@kernel
+def await_ticket(box: Any, role: int, seen: int) -> bool:
+    """Spin until there is a new ticket; False if none came in time and the helper should sleep."""
+    looks = 0
+    while look(box, TICKET) == seen:
+        looks += 1
+        if looks > look(box, SPIN) or look(box, QUIT) != 0:
+            put(box, SEEN + role, seen)
+            put(box, ASLEEP + role, 1)
+            return False
+    return True
+
+
+@kernel
+def help_out(w: World, box: Any, calls: Any, actions: Any, role: int) -> None:
+    """Work on every ticket until none comes for a while."""
+    put(box, ASLEEP + role, 0)
+    seen = look(box, SEEN + role)
+    while await_ticket(box, role, seen):
+        seen = look(box, TICKET)
+        run_chunks(w, box, calls, actions)
+
+
 def _compile(stamp: int) -> Callable[..., None]:
-    def step(w, seeds, actions, active, first, last, phases):  # type: ignore[no-untyped-def]
+    def step(w, box, calls, actions, role):  # type: ignore[no-untyped-def]
         if stamp < 0:
             return
-        for e in range(first, last):
-            if active[e]:
-                if phases & RESET:
-                    begin(w, e, seeds[e])
-                step_one(w, e, actions, phases)
+        if role != CALLER:
+            help_out(w, box, calls, actions, role)
+            return
+        put(box, DONE, 0)
+        put(box, NEXT, 0)
+        take(box, TICKET)
+        run_chunks(w, box, calls, actions)
+        chunks = (len(calls) + box[CHUNK] - 1) // box[CHUNK]
+        while look(box, DONE) < chunks:
+            pass
 
     try:
         return njit(cache=True, nogil=True, error_model="numpy")(step)
@@ -177,11 +222,3 @@ def cold_start_note() -> Iterator[None]:
 def is_compiled() -> bool:
     """Whether the entry point was used in this process."""
     return bool(step.signatures)  # type: ignore[attr-defined]
-
-
-def seed_array(seeds: Any, n_envs: int) -> np.ndarray:
-    """`[E]` uint64 from any integers, the rest zero."""
-    out = np.zeros(n_envs, np.uint64)
-    for i, seed in enumerate(seeds):
-        out[i] = int(seed) % 2**64
-    return out

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from itertools import pairwise
+from functools import partial
 
 import numba
 import numpy as np
 
 from envs.skirmish import engine
 from envs.skirmish.build import build_world, sizes
+from envs.skirmish.crew import MOST, Crew, new_box
 from envs.skirmish.flags import Flags
 from envs.skirmish.kernel import ACCOUNT, OBSERVE, ORDERS, PHYSICS, RESET
 from envs.skirmish.scenario import Scenario, data_hash, load_map
-from envs.skirmish.state import CHANGING
+from envs.skirmish.state import CALL, CHANGING
 
 STEP = ORDERS | PHYSICS | ACCOUNT | OBSERVE
 MIN_SHARE = 4  # environments below which a thread of its own does not pay
@@ -24,8 +23,7 @@ MIN_SHARE = 4  # environments below which a thread of its own does not pay
 class Simulation:
     """E battles on one map. Arrays in `world` are overwritten by the next call.
 
-    Threads are plain Python threads: the kernel releases the GIL, so there is no numba threading layer that a
-    forked worker process could inherit in a broken state. Results do not depend on their number.
+    Results do not depend on the number of threads, see crew.py.
 
     Args:
         flags: validated arguments.
@@ -50,37 +48,27 @@ class Simulation:
         self.sizes = sizes(self.scenario, flags)
         self.world = build_world(self.scenario, flags, n_envs, delay_scale)
         self.data_hash = data_hash(self.scenario, flags.balance)
-        self.threads = max(1, min(threads or numba.config.NUMBA_NUM_THREADS, n_envs // MIN_SHARE))
-        self._pool: ThreadPoolExecutor | None = None
-        self._pool_pid = 0
-        self._no_actions = np.zeros((n_envs, self.world.agents.shape[1]), np.int64)
-        self._no_seeds = np.zeros(n_envs, np.uint64)
+        self.threads = max(1, min(threads or numba.config.NUMBA_NUM_THREADS, n_envs // MIN_SHARE, MOST))
+        self._calls = np.zeros(n_envs, CALL)
+        self._actions = np.zeros((n_envs, self.world.agents.shape[1]), np.int64)
         self._everyone = np.ones(n_envs, bool)
+        box = new_box(n_envs, self.threads)
+        self._crew = Crew(partial(engine.step, self.world, box, self._calls, self._actions), box, self.threads)
 
-    def _call(self, seeds: np.ndarray, actions: np.ndarray, active: np.ndarray, phases: int) -> None:
-        if not engine.is_compiled():
-            with engine.cold_start_note():
-                engine.step(self.world, seeds, actions, self._everyone, 0, 0, 0)
-        if self.threads == 1:
-            engine.step(self.world, seeds, actions, active, 0, self.n_envs, phases)
+    def _call(self, phases: int, active: np.ndarray) -> None:
+        self._calls["phases"], self._calls["active"] = phases, active
+        if engine.is_compiled():
+            self._crew.run()
             return
-        if self._pool is None or self._pool_pid != os.getpid():
-            self._pool, self._pool_pid = ThreadPoolExecutor(self.threads - 1), os.getpid()
-        bounds = [self.n_envs * i // self.threads for i in range(self.threads + 1)]
-        jobs = [
-            self._pool.submit(engine.step, self.world, seeds, actions, active, first, last, phases)
-            for first, last in pairwise(bounds[1:])
-        ]
-        engine.step(self.world, seeds, actions, active, 0, bounds[1], phases)
-        wait(jobs)
-        for job in jobs:
-            job.result()
+        with engine.cold_start_note():
+            self._crew.run()
 
     def reset(self, seeds: Sequence[int] | np.ndarray, active: np.ndarray | None = None) -> None:
         """Start new episodes: environment k with `seeds[k]`, where `active [E]` is true (default: where given)."""
         if active is None:
             active = np.arange(self.n_envs) < len(seeds)
-        self._call(engine.seed_array(seeds, self.n_envs), self._no_actions, active, RESET | OBSERVE)
+        self._calls["seed"][: len(seeds)] = [int(seed) % 2**64 for seed in seeds]
+        self._call(RESET | OBSERVE, active)
 
     def step(self, actions: np.ndarray, active: np.ndarray | None = None, phases: int = STEP) -> None:
         """Take the joint actions `[E,N]` int64 in the environments where `active [E]` is true.
@@ -89,7 +77,8 @@ class Simulation:
             ValueError: an unavailable action; nothing happened in that environment.
         """
         active = self._everyone if active is None else active
-        self._call(self._no_seeds, actions, active, phases)
+        self._actions[...] = actions
+        self._call(phases, active)
         if phases & ORDERS:
             illegal = self.world.envs["illegal"]
             if (illegal[active] >= 0).any():
@@ -97,7 +86,7 @@ class Simulation:
 
     def run(self, phases: int) -> None:
         """Run phases that need no actions, in all environments."""
-        self._call(self._no_seeds, self._no_actions, self._everyone, phases)
+        self._call(phases, self._everyone)
 
     def _complaint(self, actions: np.ndarray, e: int) -> str:
         agent = int(self.world.envs["illegal"][e])
@@ -123,7 +112,5 @@ class Simulation:
         return sum(getattr(self.world, name).nbytes for name in CHANGING) // self.n_envs
 
     def close(self) -> None:
-        """End the threads."""
-        if self._pool is not None and self._pool_pid == os.getpid():
-            self._pool.shutdown(wait=False)
-        self._pool = None
+        """End the helper threads."""
+        self._crew.close()

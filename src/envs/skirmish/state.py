@@ -64,6 +64,9 @@ BATTLE = record(
     flags="terminated truncated timeout battle_won",
 )
 
+# What a call asks of each environment: phases of engine.step as bits, the seed of a reset, whether it takes part.
+CALL = record(words="seed", integers="phases", flags="active")
+
 
 class World(NamedTuple):
     """One argument for every kernel."""
