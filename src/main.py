@@ -5,6 +5,7 @@ Exit codes: 0 completed, 1 failed (a bug, with its traceback), 2 bad input (one 
 
 from __future__ import annotations
 
+import gc
 import sys
 import traceback
 import warnings
@@ -61,4 +62,6 @@ def run_command(request: Request) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_code = main()
+    gc.freeze()  # or else the interpreter searches all of PyTorch's objects for garbage before it ends
+    sys.exit(exit_code)

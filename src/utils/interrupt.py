@@ -13,7 +13,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-GRACE_SECONDS = 6.0  # leaves time to save within the ten seconds a stop may take
+GRACE_SECONDS = 4.0  # leaves time to save within the ten seconds a stop may take, on a busy machine too
 
 _current: list[StopRequest] = []
 
