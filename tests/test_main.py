@@ -103,6 +103,12 @@ BAD = [
     ("GAME with evaluate=True", "evaluate=True needs checkpoint_path"),
     ("GAME with local_results_path=/dev/null/none", "local_results_path: cannot write to"),
     ("GAME with use_tensorboard=True tensorboard_backend=tensorbord", "did you mean 'tensorboardX'?"),
+    ("--config=fop --env-config=sc2 with env_args.map_name=1e5", "env_args key 'map_name' must be a str, got 100000.0"),
+    (
+        "--config=fop --env-config=sc2 with env_args.map_name=3s_vs_3x",
+        "unknown map '3s_vs_3x'; did you mean '3s_vs_3z'?",
+    ),
+    ("--config=fop --env-config=sc2 with env_args.engine=sc3", "engine"),
     ("--config=vdn --env-config=mtq", "vdn needs discrete actions, mtq has continuous ones"),
     ("GAME -l LOUD", "--loglevel must be 0 to 50 or one of DEBUG"),
     ("GAME -C pipe", "--capture must be no, sys or fd, got 'pipe'"),
@@ -193,7 +199,6 @@ def test_save_config_can_be_run_again(workplace: Path, capsys: pytest.CaptureFix
 
 
 def test_list_maps(capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("envs.sc2")
     assert program.main(["--list-maps"]) == 0
     assert "3s_vs_3z" in capsys.readouterr().out
 
