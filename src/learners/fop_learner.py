@@ -40,7 +40,7 @@ class FOPLearner(Learner):
             info.n_agents, self.spec.dim(info), config.hidden_dim, config.share_parameters, ensemble=p.n_critics
         )
         self.critic = make_critic(AGENTS[p.critic](shape), self.space)
-        self.value = Head(AGENTS[p.critic](shape), 1) if p.v_function == "network" else None
+        self.value = Head(AGENTS[p.critic](shape), 1) if p.value_function(self.space) == "network" else None
         sizes = MixerShape(
             info.n_agents, info.state_dim, self.space.enc_dim, p.mixing_embed_dim, p.lambda_heads, p.lambda_net
         )

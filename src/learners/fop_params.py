@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from components.action_space import ActionSpace, DiscreteActions
 from utils.config import Count, Fraction, Positive, Rate
 from utils.errors import Range, UserError
 
@@ -21,7 +22,7 @@ class FOPParams:
     critic: Literal["rnn", "mlp"]
     critic_last_action: bool  # whether Q_i reads the previous own action
     td_lambda: Fraction  # lambda of the return target; 0 is eq. (9) as printed
-    v_function: Literal["closed", "unmasked", "network"]  # log-sum-exp, the released code's, eq. (10)
+    v_function: Literal["auto", "closed", "unmasked", "network"]  # log-sum-exp, the released code's, eq. (10)
     v_samples: Positive  # action samples for eq. (10), continuous actions only
     entropy_sum: bool  # log pi_jt = sum_i log pi_i (paper) or mean over agents (released code)
     entropy_in_return: bool  # entropy inside the discounted return (paper) or added once after it (released code)
@@ -38,3 +39,16 @@ class FOPParams:
         """Check what depends on two keys."""
         if self.alpha_individual == "lambda" and not self.mixing.startswith("igo"):
             raise UserError(f"alpha_individual=lambda needs mixing=igo or igo_literal, got mixing={self.mixing}")
+
+    def value_function(self, space: ActionSpace) -> str:
+        """What `v_function` means for an action space: auto is closed for discrete actions, network for a box.
+
+        Raises:
+            UserError: a log-sum-exp over the actions of a box, which has no closed form.
+        """
+        discrete = isinstance(space, DiscreteActions)
+        if self.v_function == "auto":
+            return "closed" if discrete else "network"
+        if not discrete and self.v_function != "network":
+            raise UserError(f"v_function={self.v_function} needs discrete actions; use v_function=network or auto")
+        return self.v_function

@@ -34,9 +34,9 @@ class Range:
     high: float | None = None
     above: float | None = None
 
-    def holds(self, value: float) -> bool:
-        """Tell whether `value` lies within the bounds."""
-        return (
+    def holds(self, value: float | None) -> bool:
+        """Tell whether `value` lies within the bounds; None, where the type allows it, always does."""
+        return value is None or (
             (self.low is None or value >= self.low)
             and (self.high is None or value <= self.high)
             and (self.above is None or value > self.above)

@@ -9,9 +9,10 @@ from components.action_space import DiscreteActions
 from components.episode_buffer import TrainBatch
 from components.schedules import LinearSchedule
 from components.temperature import AutoTemperature, Temperature
-from helpers import make_config, make_info, make_learner, random_buffer
+from helpers import CONTINUOUS, make_config, make_info, make_learner, random_buffer
 from modules.critics import DiscreteQ
 from modules.distributions import MaskedCategorical
+from utils.errors import UserError
 
 ALPHA = 0.5
 
@@ -191,3 +192,11 @@ def test_literal_loss_by_hand():
     joint = q_all[:, 0].sum() + mixer.v(batch.state[:, :1]).item() + ((weights - 1) * (q_all[:, 0] - v_i)).sum()
     metrics = learner.update(batch, 0)
     assert metrics["loss"].item() == pytest.approx((joint.item() - 2.0) ** 2, rel=1e-4)
+
+
+def test_v_function_follows_the_action_space():
+    """auto: closed form for discrete actions, V-networks for a box; a closed form over a box is refused in one line."""
+    assert make_learner(make_config("fop"), make_info()).value is None
+    assert make_learner(make_config("fop"), make_info(CONTINUOUS)).value is not None
+    with pytest.raises(UserError, match="v_function=closed needs discrete actions"):
+        make_learner(make_config("fop", v_function="closed"), make_info(CONTINUOUS))

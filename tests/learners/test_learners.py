@@ -19,16 +19,11 @@ def spaces(alg):
 CASES = [(alg, space) for alg in ALGS for space in spaces(alg)]
 
 
-def overrides(space):
-    """Continuous FOP needs V-networks."""
-    return {"v_function": "network"} if space is CONTINUOUS else {}
-
-
 @pytest.mark.parametrize(("alg", "space"), CASES)
 def test_padding_changes_neither_loss_nor_weights(alg, space):
     """Four more padded steps filled with 1e3 give the same metrics and the same new weights."""
     info = make_info(space)
-    config = make_config(alg, **overrides(space))
+    config = make_config(alg)
     batch = random_buffer(info).recent(6)
     results = []
     for fill in (None, 0.0, 1e3):
@@ -67,7 +62,7 @@ def _constant_draws(monkeypatch):
 def test_every_parameter_moves_and_targets_only_when_due(alg, space):
     """After three updates all online weights have moved; targets move at the third with an interval of 3."""
     info = make_info(space)
-    learner = make_learner(make_config(alg, target_update_interval=3, **overrides(space)), info)
+    learner = make_learner(make_config(alg, target_update_interval=3), info)
     buffer = random_buffer(info)
     start = copy.deepcopy(learner.state_dict())
     for update in range(3):
@@ -84,7 +79,7 @@ def test_every_parameter_moves_and_targets_only_when_due(alg, space):
 def test_polyak_targets(alg, space):
     """target_tau mixes after every update."""
     info = make_info(space)
-    learner = make_learner(make_config(alg, target_update_interval=0, target_tau=0.1, **overrides(space)), info)
+    learner = make_learner(make_config(alg, target_update_interval=0, target_tau=0.1), info)
     name = next(iter(learner.targets))
     before = copy.deepcopy(learner.targets[name].state_dict())
     learner.update(learner.sample(random_buffer(info)), 0)
@@ -97,7 +92,7 @@ def test_polyak_targets(alg, space):
 def test_state_restores_the_next_update_bit_for_bit(alg, space):
     """A new learner with the state of the old one takes the same steps."""
     info = make_info(space)
-    config = make_config(alg, **overrides(space))
+    config = make_config(alg)
     first, second = make_learner(config, info, 0), make_learner(config, info, 1)
     buffer = random_buffer(info)
     first.update(first.sample(buffer), 10)
@@ -113,7 +108,7 @@ def test_state_restores_the_next_update_bit_for_bit(alg, space):
 def test_agents_without_shared_parameters(alg, space):
     """Every agent has weights of its own and learns."""
     info = make_info(space)
-    learner = make_learner(make_config(alg, share_parameters=False, **overrides(space)), info)
+    learner = make_learner(make_config(alg, share_parameters=False), info)
     assert learner.mac.agent.head.weight.shape[0] == info.n_agents
     before = learner.mac.agent.head.weight.detach().clone()
     metrics = learner.update(learner.sample(random_buffer(info)), 10**6)

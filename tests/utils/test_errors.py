@@ -88,3 +88,10 @@ def test_values_are_shown_on_one_short_line() -> None:
 def test_nearest_is_silent_without_a_likeness() -> None:
     assert nearest("zzz", ["gamma", "lr"]) == ""
     check_keys(["lr"], ["lr"], "key")
+
+
+def test_none_lies_in_every_range():
+    """An optional number may be None whatever its bounds; other values are still checked."""
+    assert typed(Sample, {"count": 1, "maybe": None}, "key").maybe is None
+    with pytest.raises(UserError, match="maybe"):
+        typed(Sample, {"count": 1, "maybe": 0}, "key")
