@@ -17,7 +17,7 @@ from envs.skirmish.scenario import Scenario, data_hash, load_map
 from envs.skirmish.state import CALL, CHANGING
 
 STEP = ORDERS | PHYSICS | ACCOUNT | OBSERVE
-MIN_SHARE = 4  # environments below which a thread of its own does not pay
+MIN_SHARE = 16  # environments per thread below which one more does not pay
 
 
 class Simulation:

@@ -27,7 +27,7 @@ def trace(sim: Simulation, steps: int) -> float:
 
 
 def make(threads: int) -> Simulation:
-    return Simulation(Flags(map_name="2s3z"), n_envs=37, threads=threads)
+    return Simulation(Flags(map_name="2s3z"), n_envs=130, threads=threads)
 
 
 def test_any_number_of_threads_gives_the_same_result() -> None:

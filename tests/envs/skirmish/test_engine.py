@@ -41,7 +41,7 @@ def play(map_name: str, seeds: list[int], n_envs: int, threads: int, steps: int 
 def test_an_episode_is_a_function_of_its_seed(map_name: str) -> None:
     seeds = [5, 2**63 + 11, 5, 7]
     whole = play(map_name, seeds, 4, 1)
-    for left, right in zip(whole, play(map_name, seeds, 9, 2), strict=True):
+    for left, right in zip(whole, play(map_name, seeds, 33, 2), strict=True):
         np.testing.assert_array_equal(left, right)
     alone = play(map_name, seeds[3:], 1, 1)
     for left, right in zip(whole, alone, strict=True):

@@ -93,6 +93,11 @@ def test_agents_are_sorted_by_type_then_x_then_y() -> None:
         assert keys == sorted(keys)
 
 
+def test_the_example_is_the_one_in_the_documentation() -> None:
+    page = Path(__file__).resolve().parents[3] / "docs" / "engine.md"
+    assert f"```yaml\n{EXAMPLE}```" in page.read_text(encoding="utf-8")
+
+
 def write(folder: Path, text: str) -> str:
     path = folder / "mine.yaml"
     path.write_text(text)
