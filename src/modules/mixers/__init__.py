@@ -2,7 +2,10 @@
 
 from modules.mixers.igo import DOPMixer, IGOMixer, LiteralIGOMixer
 from modules.mixers.mixer import Mixer
+from modules.mixers.qatten import QattenMixer
 from modules.mixers.qmix import QMIXMixer
+from modules.mixers.qplex import AttentionQPLEXMixer, QPLEXMixer
+from modules.mixers.qstar import QStarMixer
 from modules.mixers.vdn import VDNMixer
 
 REGISTRY: dict[str, type[Mixer]] = {
@@ -11,6 +14,22 @@ REGISTRY: dict[str, type[Mixer]] = {
     "igo": IGOMixer,
     "igo_literal": LiteralIGOMixer,
     "dop": DOPMixer,
+    "qatten": QattenMixer,
+    "qplex": QPLEXMixer,
+    "qplex_attention": AttentionQPLEXMixer,
+    "qstar": QStarMixer,
 }
 
-__all__ = ["REGISTRY", "DOPMixer", "IGOMixer", "LiteralIGOMixer", "Mixer", "QMIXMixer", "VDNMixer"]
+__all__ = [
+    "REGISTRY",
+    "AttentionQPLEXMixer",
+    "DOPMixer",
+    "IGOMixer",
+    "LiteralIGOMixer",
+    "Mixer",
+    "QMIXMixer",
+    "QPLEXMixer",
+    "QStarMixer",
+    "QattenMixer",
+    "VDNMixer",
+]

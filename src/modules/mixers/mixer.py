@@ -14,7 +14,10 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class MixerShape:
-    """Sizes a mixer may need: agents N, state S, encoded action U, width of its networks, heads, hidden layers."""
+    """Sizes a mixer may need: agents N, state S, encoded action U, width of its networks, heads, hidden layers.
+
+    The first N * unit_dim entries of the state are one slice per agent, for mixers that look at units.
+    """
 
     n_agents: int
     state_dim: int
@@ -22,6 +25,7 @@ class MixerShape:
     embed_dim: int = 32
     n_heads: int = 4
     lambda_net: str = "auto"
+    unit_dim: int = 1
 
 
 class Mixer(nn.Module, ABC):
@@ -73,3 +77,7 @@ class Mixer(nn.Module, ABC):
     @abstractmethod
     def mix(self, utilities: Tensor, state: Tensor, actions: Tensor | None, baseline: Tensor | None) -> Tensor:
         """The formula: `[B,T,N]` -> `[B,T,1]`."""
+
+    def regulariser(self, state: Tensor) -> Tensor | None:
+        """A term of the loss besides the TD error, `[B,T,S]` -> `[B,T,1]`; None where there is none."""
+        return None

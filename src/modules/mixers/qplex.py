@@ -1,0 +1,98 @@
+"""QPLEX (Wang et al., ICLR 2021): duplex dueling, all and only the functions that satisfy IGM.
+
+    Q_tot(tau,u) = sum_i Q_i(tau,u_i) + sum_i (lambda_i(s,u) - 1) sg(A_i),    A_i = Q_i(tau,u_i) - V_i <= 0
+    Q_i(tau,.) = w_i(s) Q_i(tau_i,.) + b_i(s),    V_i = max over available actions of Q_i(tau,.),    w_i, lambda_i > 0
+
+Shape legend: B episodes, T steps, N agents, S state, U encoded action.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import Tensor, nn
+
+from modules.layers import mlp
+from modules.mixers.igo import HeadLambda
+from modules.mixers.mixer import Mixer, MixerShape
+from modules.mixers.qatten import UnitAttention
+
+DEEP_HEADS = 10  # heads of the lambda network for one-state games
+DEEP_HIDDEN = 64  # units of its hidden layers
+WEIGHT_FLOOR = 1e-10  # keeps w_i > 0
+
+
+class DeepHeadLambda(HeadLambda):
+    """The multi-head lambda network with three layers in place of each linear map and 10 heads."""
+
+    def __init__(self, shape: MixerShape) -> None:
+        super().__init__(replace(shape, n_heads=DEEP_HEADS))
+        for name in ("key", "agents", "action"):
+            shallow = self.get_submodule(name)
+            assert isinstance(shallow, nn.Linear)
+            self.add_module(name, mlp(shallow.in_features, DEEP_HIDDEN, DEEP_HIDDEN, shallow.out_features))
+
+
+def make_lambda_net(shape: MixerShape) -> HeadLambda:
+    """The network `shape.lambda_net` names; "auto" is heads, or deep where there is only one state."""
+    kind = shape.lambda_net
+    if kind == "auto":
+        kind = "deep" if shape.state_dim == 1 else "heads"
+    return DeepHeadLambda(shape) if kind == "deep" else HeadLambda(shape)
+
+
+class QPLEXMixer(Mixer):
+    """The formula above; `baseline` is the maximum of the utilities before the transformation.
+
+    Since w_i > 0, the maximum of the transformed utilities is w_i max_a Q_i(tau_i,a) + b_i, so that the
+    transformed advantage is w_i (Q_i - max Q_i). Each Q_i receives the gradient w_i, lambda is trained on
+    detached advantages.
+    """
+
+    igm = True
+    uses = frozenset({"actions", "baseline"})
+
+    def __init__(self, shape: MixerShape) -> None:
+        super().__init__(shape)
+        self.lambda_net = make_lambda_net(shape)
+        self.w: nn.Module = mlp(shape.state_dim, shape.embed_dim, shape.n_agents)
+        self.b = mlp(shape.state_dim, shape.embed_dim, shape.n_agents)
+
+    def weights(self, state: Tensor) -> Tensor:
+        """w_i(s), `[B,T,N]`."""
+        w: Tensor = self.w(state).abs() + WEIGHT_FLOOR
+        return w
+
+    def offsets(self, state: Tensor) -> Tensor:
+        """b_i(s), `[B,T,N]`."""
+        b: Tensor = self.b(state)
+        return b
+
+    def mix(self, utilities: Tensor, state: Tensor, actions: Tensor | None, baseline: Tensor | None) -> Tensor:
+        """`[B,T,N]` -> `[B,T,1]`."""
+        assert actions is not None
+        assert baseline is not None
+        w = self.weights(state)
+        advantages = (w * (utilities - baseline)).detach()
+        correction = (self.lambda_net(state, actions) - 1.0) * advantages
+        q_tot: Tensor = (w * utilities + self.offsets(state) + correction).sum(-1, keepdim=True)
+        return q_tot
+
+
+class AttentionQPLEXMixer(QPLEXMixer):
+    """The released StarCraft variant: w_i are Qatten's attention weights, b_i = c(s) / N, and logits are penalised."""
+
+    def __init__(self, shape: MixerShape) -> None:
+        super().__init__(shape)
+        self.w = UnitAttention(shape)
+        self.b = mlp(shape.state_dim, shape.embed_dim, 1)  # c(s)
+
+    def offsets(self, state: Tensor) -> Tensor:
+        """c(s) / N, `[B,T,1]`."""
+        c: Tensor = self.b(state)
+        return c / self.shape.n_agents
+
+    def regulariser(self, state: Tensor) -> Tensor:
+        """The penalty on attention logits, `[B,T,1]`."""
+        assert isinstance(self.w, UnitAttention)
+        return self.w.penalty(state)
