@@ -21,6 +21,7 @@ from learners import Learner
 from runners import EpisodeStats, Runner, make_vec_env
 from utils import checkpoint
 from utils.config import Config
+from utils.interrupt import requested
 from utils.joint_values import joint_value_tables
 from utils.logging import Logger
 from utils.seeding import derive_seed, seed_everything
@@ -70,6 +71,12 @@ def print_tables(spec: EnvSpec, learner: Learner, logger: Logger) -> None:
         logger.info(joint_value_tables(spec, learner))
 
 
+def stop_if_requested() -> None:
+    """Raise `KeyboardInterrupt` between two steps of the loop if the user has asked for a stop."""
+    if requested():
+        raise KeyboardInterrupt
+
+
 class TrainingLoop:
     """The loop's parts and counters.
 
@@ -110,11 +117,13 @@ class TrainingLoop:
                 self._when_due("log", self.config.log_interval, self.log_training)
                 self._when_due("save", self.config.save_model_interval, self.save)
                 self._show_progress()
+                stop_if_requested()
         except KeyboardInterrupt:
             self.save()
             raise
         self.log_training()
         self.test()
+        self._show_progress()
         self.save()
 
     def _when_due(self, what: str, interval: int, action: Callable[[], None]) -> None:
@@ -163,6 +172,7 @@ class TrainingLoop:
                 count = min(self.n_envs, self.config.test_nepisode - len(stats))
                 rollout = self.runner.collect(self.test_episode, count, self.t_env, self.config.test_greedy, test=True)
                 self.test_episode += count
+                stop_if_requested()
                 stats += rollout.stats
         self.logger.log(self.t_env, episode_means(stats, "test_"))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing as mp
+import signal
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -87,6 +88,7 @@ class EnvStack(_EnvByEnv):
 
 def _worker(pipe: Connection, make: Callable[[], MultiAgentEnv]) -> None:
     """Body of a worker process: answers (command, argument) until told to close or the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent says when to end
     env = None
     try:
         env = make()
@@ -96,8 +98,8 @@ def _worker(pipe: Connection, make: Callable[[], MultiAgentEnv]) -> None:
             if command == "close":
                 break
             pipe.send(("ok", getattr(env, command)(argument)))
-    except (EOFError, KeyboardInterrupt):
-        return  # the parent has gone or is stopping; nobody is left to answer
+    except EOFError:
+        return  # the parent has gone; nobody is left to answer
     except Exception as error:
         pipe.send(("user error" if isinstance(error, UserError) else "error", f"{error}\n{traceback.format_exc()}"))
     finally:
