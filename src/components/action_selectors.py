@@ -10,7 +10,7 @@ import torch as th
 from torch import Tensor
 
 from components.action_space import ActionSpace, DiscreteActions
-from modules.distributions import MaskedCategorical, SquashedNormal
+from modules.distributions import MaskedCategorical, SquashedNormal, straight_through
 
 
 def greedy(q_values: Tensor, avail: Tensor) -> Tensor:
@@ -52,3 +52,15 @@ def sample_with_log_prob(
     normal = th.randn(policy.mean.shape, generator=rng, device=policy.mean.device)
     encoded, log_prob = policy.rsample(normal)
     return space.decode(encoded), log_prob
+
+
+def differentiable_sample(policy: MaskedCategorical | SquashedNormal, rng: th.Generator) -> tuple[Tensor, Tensor]:
+    """Fresh encoded actions `[...,N,U]` whose gradient reaches the policy, and log-probabilities `[...,N]`.
+
+    Discrete: straight-through Gumbel-softmax, and the exact expectation of log pi in place of the sample's.
+    Continuous: the reparameterised sample (a deterministic policy's action).
+    """
+    if isinstance(policy, MaskedCategorical):
+        uniform = th.rand(policy.log_probs.shape, generator=rng, device=policy.log_probs.device)
+        return straight_through(policy, uniform), policy.expect(policy.log_probs)
+    return policy.rsample(th.randn(policy.mean.shape, generator=rng, device=policy.mean.device))

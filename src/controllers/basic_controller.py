@@ -55,7 +55,12 @@ class BasicMAC(nn.Module):
         self.policy_epsilon = config.policy_epsilon
         self.schedule = LinearSchedule(config.epsilon_start, config.epsilon_finish, config.epsilon_anneal_time)
         shape = AgentShape(env_info.n_agents, self.spec.dim(env_info), config.hidden_dim, config.share_parameters)
-        self.agent = AgentNetwork(AGENTS[config.agent](shape), space.head_dim)
+        self.agent = AgentNetwork(AGENTS[config.agent](shape), self.head_dim)
+
+    @property
+    def head_dim(self) -> int:
+        """F, the outputs of the agent network."""
+        return self.space.head_dim
 
     def epsilon(self, t_env: int) -> float:
         """Share of uniformly random actions after `t_env` env steps."""

@@ -14,7 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0  # range of log standard deviations, as in common SAC implementations
-_ATANH_BOUND = 1.0 - 1e-6  # encoded actions are pulled this far inside (-1, 1) before atanh; float32 resolution
+_ATANH_MARGIN = 1e-6  # encoded actions are pulled this far inside (-1, 1) before atanh; float32 resolution
+_ATANH_BOUND = 1.0 - _ATANH_MARGIN
+_TINY = 1e-20  # smallest uniform whose logarithm is taken
 _BELOW_ONE = 1.0 - 2.0**-40  # largest uniform used: at 1 the inverse CDF would be the last action, available or not
 
 
@@ -75,6 +77,24 @@ class MaskedCategorical:
         return self.log_probs.argmax(-1, keepdim=True)
 
 
+def straight_through(policy: MaskedCategorical, uniform: Tensor, temperature: float = 1.0) -> Tensor:
+    """Gumbel-softmax sample, one-hot forward, with the gradient of the soft sample (Jang et al., 2017).
+
+    Args:
+        policy: over A actions.
+        uniform: `[...,A]` in [0,1).
+        temperature: of the soft sample.
+
+    Returns:
+        `[...,A]`, exactly one-hot, never an unavailable action.
+    """
+    gumbel = -(-uniform.clamp(_TINY, 1.0 - _ATANH_MARGIN).log()).log()
+    noisy = policy.log_probs + gumbel
+    soft = th.softmax(noisy / temperature, dim=-1)
+    hard = th.zeros_like(soft).scatter_(-1, noisy.argmax(-1, keepdim=True), 1.0)
+    return hard + (soft - soft.detach())
+
+
 class SquashedNormal:
     """tanh(Normal(mean, std)) per dimension, in encoded units [-1, 1].
 
@@ -112,3 +132,29 @@ class SquashedNormal:
     def mode(self) -> Tensor:
         """tanh of the mean, the action used in tests, `[...,D]`."""
         return th.tanh(self.mean)
+
+
+class TanhPoint(SquashedNormal):
+    """A deterministic action tanh(head) that explores by additive Gaussian noise, in encoded units [-1, 1].
+
+    Args:
+        head: `[...,D]`, before the tanh.
+        noise_std: standard deviation of the noise, encoded units.
+    """
+
+    def __init__(self, head: Tensor, noise_std: float) -> None:
+        self.mean, self.noise_std = head, noise_std
+        self.log_std = th.full_like(head, math.log(noise_std))
+
+    def rsample(self, normal: Tensor) -> tuple[Tensor, Tensor]:
+        """The action itself, without noise, `[...,D]`; its log-density counts as 0, `[...]`."""
+        return self.mode, self.mean.new_zeros(self.mean.shape[:-1])
+
+    def sample(self, uniform: Tensor) -> Tensor:
+        """The action plus noise from uniforms `[...,D]`, clipped to the box; no gradient."""
+        normal = th.special.ndtri(uniform.double().clamp(1e-12, 1.0 - 1e-12)).to(self.mean.dtype)
+        return (self.mode + self.noise_std * normal).clamp(-1.0, 1.0).detach()
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        """Log-density of the noise at encoded actions `[...,D]`, up to a constant -> `[...]`."""
+        return -0.5 * ((actions - self.mode) / self.noise_std).square().sum(-1)

@@ -9,6 +9,11 @@ import torch as th
 from torch import Tensor
 
 
+def continues(mask: Tensor) -> Tensor:
+    """Whether step t + 1 is a real transition of the same episode: mask `[B,T,1]` -> bool `[B,T,1]`."""
+    return th.cat((mask[:, 1:], th.zeros_like(mask[:, :1])), dim=1) > 0
+
+
 def lambda_returns(
     reward: Tensor, terminated: Tensor, next_value: Tensor, mask: Tensor, gamma: float, td_lambda: float
 ) -> Tensor:
@@ -33,13 +38,40 @@ def lambda_returns(
     discount = gamma * (1.0 - terminated)
     if td_lambda == 0.0:
         return reward + discount * next_value
-    # whether step t + 1 is a real transition of the same episode
-    continues = th.cat((mask[:, 1:], th.zeros_like(mask[:, :1])), dim=1) > 0
+    goes_on = continues(mask)
     returns = th.empty_like(reward)
     g_tp1 = next_value[:, -1]
     for t in range(reward.shape[1] - 1, -1, -1):
         v_tp1 = next_value[:, t]
-        g_tp1 = th.where(continues[:, t], g_tp1, v_tp1)
+        g_tp1 = th.where(goes_on[:, t], g_tp1, v_tp1)
         g_tp1 = reward[:, t] + discount[:, t] * th.lerp(v_tp1, g_tp1, td_lambda)
         returns[:, t] = g_tp1
     return returns
+
+
+def tree_backup(
+    q_taken: Tensor, td_error: Tensor, probability: Tensor, mask: Tensor, decay: float, n_steps: int
+) -> Tensor:
+    """n-step tree-backup returns: off-policy without importance ratios (Precup et al., 2000).
+
+        y_t = Q(u_t) + sum_{j=0}^{n-1} decay^j [prod_{l=1}^{j} pi(u_{t+l})] delta_{t+j}
+
+    Args:
+        q_taken: Q of the stored action at step t, `[B,T,1]`.
+        td_error: delta_t = r_t + gamma (1 - d_t) E_pi[Q_{t+1}] - Q(u_t), `[B,T,1]`.
+        probability: pi(u_t), the current policy's probability of the stored joint action, `[B,T,1]`.
+        mask: 1 for real transitions, `[B,T,1]`; nothing is backed up across an episode's end.
+        decay: gamma times the trace parameter.
+        n_steps: n.
+
+    Returns:
+        y_t, `[B,T,1]`.
+    """
+    if not q_taken.shape == td_error.shape == probability.shape == mask.shape:
+        shapes = [list(x.shape) for x in (q_taken, td_error, probability, mask)]
+        raise ValueError(f"tree_backup: shapes must agree, got {shapes}")
+    trace = th.where(continues(mask), decay * probability.roll(-1, dims=1), 0.0)  # c_{t+1}
+    total = td_error
+    for _ in range(n_steps - 1):
+        total = td_error + trace * th.where(trace > 0, total.roll(-1, dims=1), 0.0)
+    return q_taken + total

@@ -5,15 +5,20 @@ import copy
 import pytest
 import torch as th
 
+from controllers import REGISTRY as CONTROLLERS
 from helpers import CONTINUOUS, DISCRETE, make_config, make_info, make_learner, pad_batch, random_buffer
+from learners import REGISTRY as LEARNERS
 from utils.configfile import available
 
 ALGS = list(available("algs"))
 
 
 def spaces(alg):
-    """The action spaces a configuration supports."""
-    return [DISCRETE, CONTINUOUS] if alg == "fop" else [DISCRETE]
+    """The action spaces a configuration supports; log-sum-exps of the released FOP code are discrete only."""
+    kinds = CONTROLLERS[LEARNERS[make_config(alg).learner].mac_class].action_kinds - (
+        {"continuous"} if alg == "fop_official" else set()
+    )
+    return [space for space in (DISCRETE, CONTINUOUS) if space.kind in kinds]
 
 
 CASES = [(alg, space) for alg in ALGS for space in spaces(alg)]
@@ -29,8 +34,7 @@ def test_padding_changes_neither_loss_nor_weights(alg, space):
     for fill in (None, 0.0, 1e3):
         learner = make_learner(config, info)
         given = batch if fill is None else pad_batch(batch, 4, fill)
-        if alg.startswith("fop"):  # draw the same numbers for real steps whatever the padding
-            learner.rng = _Constant()
+        learner.rng = _Constant()  # the same numbers for real steps whatever the padding
         metrics = learner.update(given, 0)
         results.append((metrics, [p.detach().clone() for p in learner.parameters()]))
     for metrics, weights in results[1:]:
@@ -62,7 +66,7 @@ def _constant_draws(monkeypatch):
 def test_every_parameter_moves_and_targets_only_when_due(alg, space):
     """After three updates all online weights have moved; targets move at the third with an interval of 3."""
     info = make_info(space)
-    learner = make_learner(make_config(alg, target_update_interval=3), info)
+    learner = make_learner(make_config(alg, target_update_interval=3, target_tau=0.0), info)
     buffer = random_buffer(info)
     start = copy.deepcopy(learner.state_dict())
     for update in range(3):
@@ -70,7 +74,7 @@ def test_every_parameter_moves_and_targets_only_when_due(alg, space):
         assert all(th.isfinite(value) for value in metrics.values()), metrics
         moved = {name for name, value in learner.state_dict().items() if not th.equal(value, start[name])}
         target_moved = {name for name in moved if name.startswith("targets.")}
-        assert bool(target_moved) == (update == 2)
+        assert bool(target_moved) == (update == 2 and len(learner.targets) > 0)
     still = {name for name, _ in learner.named_parameters() if name not in moved}
     assert not still, still
 
@@ -80,6 +84,8 @@ def test_polyak_targets(alg, space):
     """target_tau mixes after every update."""
     info = make_info(space)
     learner = make_learner(make_config(alg, target_update_interval=0, target_tau=0.1), info)
+    if not learner.targets:
+        return
     name = next(iter(learner.targets))
     before = copy.deepcopy(learner.targets[name].state_dict())
     learner.update(learner.sample(random_buffer(info)), 0)

@@ -1,6 +1,6 @@
 """Critics: networks that judge actions, seen by learners through a `QFunction`."""
 
-from modules.critics.critic import ContinuousCritic, DiscreteCritic, make_critic
+from modules.critics.critic import ActionCritic, ContinuousCritic, DiscreteCritic, make_critic
 from modules.critics.q_function import ContinuousQ, DiscreteQ, QFunction
 
-__all__ = ["ContinuousCritic", "ContinuousQ", "DiscreteCritic", "DiscreteQ", "QFunction", "make_critic"]
+__all__ = ["ActionCritic", "ContinuousCritic", "ContinuousQ", "DiscreteCritic", "DiscreteQ", "QFunction", "make_critic"]

@@ -5,7 +5,8 @@ Shape legend: K ensemble members, G parameter groups, B episodes, T steps, N age
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import torch as th
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ from components.action_space import ActionSpace, ContinuousActions
 from modules.agents.trunk import Head, Trunk
 from modules.critics.q_function import ContinuousQ, DiscreteQ, QFunction
 from modules.layers import GroupedLinear
+
+ActionValue: TypeAlias = Callable[[Tensor], Tensor]
 
 
 class DiscreteCritic(Head):
@@ -40,16 +43,29 @@ class _ActionHead(nn.Module):
         return out
 
 
-class ContinuousCritic(nn.Module):
-    """A trunk over the history and a head that also takes the encoded action."""
+class ActionCritic(nn.Module):
+    """A trunk over the history and a head that also takes encoded actions.
 
-    def __init__(self, trunk: Trunk, action_space: ContinuousActions) -> None:
+    Args:
+        trunk: the body.
+        width: U, numbers that describe the actions one row is judged with.
+    """
+
+    def __init__(self, trunk: Trunk, width: int) -> None:
         super().__init__()
-        self.trunk, self.action_space = trunk, action_space
-        self.head = _ActionHead(trunk.axis.groups, trunk.shape.hidden_dim, action_space.dim)
+        self.trunk = trunk
+        self.head = _ActionHead(trunk.axis.groups, trunk.shape.hidden_dim, width)
 
-    def judge(self, inputs: Tensor, rows: Sequence[int], avail: Tensor | None, rng: th.Generator) -> QFunction:
-        """Inputs `[B,T,N,I]`, `rows[t]` real episodes at step t -> `ContinuousQ` at these histories."""
+    def at(self, inputs: Tensor, rows: Sequence[int]) -> tuple[ActionValue, ActionValue]:
+        """Q at these histories as a function of encoded actions, and the same with all its weights frozen.
+
+        Args:
+            inputs: `[B,T,N,I]`.
+            rows: `rows[t]` of the B episodes are real at step t.
+
+        Returns:
+            Two functions `[B,T,N,U]` -> `[K,B,T,N]`.
+        """
         axis, batch = self.trunk.axis, len(inputs)
         features = self.trunk(inputs, rows)
         constant = features.detach()
@@ -62,10 +78,23 @@ class ContinuousCritic(nn.Module):
             out = functional_call(self.head, weights, (constant, axis.pack(encoded, rows)))
             return axis.unpack(out, rows, batch).squeeze(-1)
 
-        def normal(size: th.Size) -> Tensor:
-            return th.randn(size, generator=rng, device=features.device)
+        return head, frozen
 
-        return ContinuousQ(head, frozen, self.action_space, normal)
+
+class ContinuousCritic(ActionCritic):
+    """Q_i(tau_i, u_i) of an agent's own continuous action."""
+
+    def __init__(self, trunk: Trunk, action_space: ContinuousActions) -> None:
+        super().__init__(trunk, action_space.dim)
+        self.action_space = action_space
+
+    def judge(self, inputs: Tensor, rows: Sequence[int], avail: Tensor | None, rng: th.Generator) -> QFunction:
+        """Inputs `[B,T,N,I]`, `rows[t]` real episodes at step t -> `ContinuousQ` at these histories."""
+
+        def normal(size: th.Size) -> Tensor:
+            return th.randn(size, generator=rng, device=inputs.device)
+
+        return ContinuousQ(*self.at(inputs, rows), self.action_space, normal)
 
 
 def make_critic(trunk: Trunk, action_space: ActionSpace) -> DiscreteCritic | ContinuousCritic:
