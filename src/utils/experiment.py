@@ -109,7 +109,7 @@ class Session:
         base, changes = split_changes(self.recorded, self.below, self.request.overrides)
         experiment = self._experiment(base)
         try:
-            with show_messages(self.console), StopRequest():
+            with show_messages(self.console), StopRequest(last=True):
                 experiment.run(self.request.command, changes, info={}, meta_info={}, options=self.options)
         except KeyboardInterrupt:
             return 130

@@ -28,10 +28,11 @@ class StopRequest:
 
     Args:
         grace: seconds from the signal to the `KeyboardInterrupt`, if nobody asks for the flag.
+        last: the process ends afterwards: once a stop was asked for, signals stay ignored to its very end.
     """
 
-    def __init__(self, grace: float = GRACE_SECONDS) -> None:
-        self.grace = grace
+    def __init__(self, grace: float = GRACE_SECONDS, last: bool = False) -> None:
+        self.grace, self.last = grace, last
         self._asked = self._acknowledged = self._expired = False
         self._watchdog: threading.Timer | None = None
         self._old: dict[int, Any] = {}
@@ -52,7 +53,7 @@ class StopRequest:
         _current.remove(self)
         self._disarm()
         for number, handler in self._old.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if self.last and self._asked else handler)
 
     def acknowledge(self) -> bool:
         """Tell whether a stop is wanted; after a True no `KeyboardInterrupt` comes from here any more."""

@@ -49,3 +49,15 @@ def test_nohup_is_respected() -> None:
             assert not interrupt.requested()
     finally:
         signal.signal(signal.SIGHUP, old)
+
+
+def test_the_end_of_the_process_is_not_disturbed() -> None:
+    old = [signal.getsignal(one) for one in SIGNALS]
+    try:
+        with StopRequest(last=True):
+            os.kill(os.getpid(), signal.SIGINT)
+            assert interrupt.requested()
+        assert [signal.getsignal(one) for one in SIGNALS] == [signal.SIG_IGN] * 3
+    finally:
+        for one, handler in zip(SIGNALS, old, strict=True):
+            signal.signal(one, handler)
