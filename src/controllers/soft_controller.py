@@ -20,8 +20,14 @@ class SoftMAC(BasicMAC):
 
     def policy(self, head: Tensor, avail: Tensor | None, epsilon: float = 0.0) -> MaskedCategorical | SquashedNormal:
         """The policy of outputs `[...,N,F]`; `epsilon` is used only with `policy_epsilon`."""
-        policy = self.space.distribution(head, avail)
-        if not self.policy_epsilon or epsilon == 0.0 or avail is None:
+        return self.mixed(self.space.distribution(head, avail), avail, epsilon if self.policy_epsilon else 0.0)
+
+    @staticmethod
+    def mixed(
+        policy: MaskedCategorical | SquashedNormal, avail: Tensor | None, epsilon: float
+    ) -> MaskedCategorical | SquashedNormal:
+        """(1 - epsilon) pi + epsilon uniform over available actions; densities over a box are left as they are."""
+        if epsilon == 0.0 or avail is None:
             return policy
         assert isinstance(policy, MaskedCategorical)
         uniform = avail / avail.sum(-1, keepdim=True).clamp(min=1)

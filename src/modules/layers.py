@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch as th
 from torch import Tensor, nn
+from torch.func import functional_call
 
 
 class GroupedLinear(nn.Module):
@@ -96,6 +97,17 @@ def mlp(*sizes: int) -> nn.Sequential:
     for n_in, n_out in itertools.pairwise(sizes):
         layers += [nn.Linear(n_in, n_out), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
+
+
+def frozen(module: nn.Module) -> Callable[..., Tensor]:
+    """`module` as a function whose weights get no gradient; its inputs do."""
+    weights = {name: weight.detach() for name, weight in module.named_parameters()}
+
+    def call(*args: Any, **kwargs: Any) -> Tensor:
+        out: Tensor = functional_call(module, weights, args, kwargs)
+        return out
+
+    return call
 
 
 class Ensemble(nn.Module):

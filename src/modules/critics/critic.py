@@ -10,12 +10,11 @@ from typing import TypeAlias
 
 import torch as th
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from components.action_space import ActionSpace, ContinuousActions
 from modules.agents.trunk import Head, Trunk
 from modules.critics.q_function import ContinuousQ, DiscreteQ, QFunction
-from modules.layers import GroupedLinear
+from modules.layers import GroupedLinear, frozen
 
 ActionValue: TypeAlias = Callable[[Tensor], Tensor]
 
@@ -68,17 +67,15 @@ class ActionCritic(nn.Module):
         """
         axis, batch = self.trunk.axis, len(inputs)
         features = self.trunk(inputs, rows)
-        constant = features.detach()
-        weights = {name: weight.detach() for name, weight in self.head.named_parameters()}
+        constant, fixed = features.detach(), frozen(self.head)
 
         def head(encoded: Tensor) -> Tensor:
             return axis.unpack(self.head(features, axis.pack(encoded, rows)), rows, batch).squeeze(-1)
 
-        def frozen(encoded: Tensor) -> Tensor:
-            out = functional_call(self.head, weights, (constant, axis.pack(encoded, rows)))
-            return axis.unpack(out, rows, batch).squeeze(-1)
+        def frozen_head(encoded: Tensor) -> Tensor:
+            return axis.unpack(fixed(constant, axis.pack(encoded, rows)), rows, batch).squeeze(-1)
 
-        return head, frozen
+        return head, frozen_head
 
 
 class ContinuousCritic(ActionCritic):

@@ -2,6 +2,7 @@
 
 from modules.mixers.igo import DOPMixer, IGOMixer, LiteralIGOMixer
 from modules.mixers.mixer import Mixer
+from modules.mixers.nonmonotonic import NonmonotonicMixer
 from modules.mixers.qatten import QattenMixer
 from modules.mixers.qmix import QMIXMixer
 from modules.mixers.qplex import AttentionQPLEXMixer, QPLEXMixer
@@ -14,6 +15,7 @@ REGISTRY: dict[str, type[Mixer]] = {
     "igo": IGOMixer,
     "igo_literal": LiteralIGOMixer,
     "dop": DOPMixer,
+    "nonmonotonic": NonmonotonicMixer,
     "qatten": QattenMixer,
     "qplex": QPLEXMixer,
     "qplex_attention": AttentionQPLEXMixer,
@@ -27,6 +29,7 @@ __all__ = [
     "IGOMixer",
     "LiteralIGOMixer",
     "Mixer",
+    "NonmonotonicMixer",
     "QMIXMixer",
     "QPLEXMixer",
     "QStarMixer",

@@ -28,11 +28,16 @@ class QMIXMixer(Mixer):
         self.hyper_b1 = nn.Linear(state, embed)
         self.v = mlp(state, embed, 1)
 
+    @staticmethod
+    def sign(weights: Tensor) -> Tensor:
+        """Weights made non-negative."""
+        return weights.abs()
+
     def mix(self, utilities: Tensor, state: Tensor, actions: Tensor | None, baseline: Tensor | None) -> Tensor:
         """`[B,T,N]` -> `[B,T,1]`."""
         n_agents, embed = self.shape.n_agents, self.shape.embed_dim
-        w1 = self.hyper_w1(state).abs().view(*state.shape[:-1], n_agents, embed)  # [B,T,N,embed]
+        w1 = self.sign(self.hyper_w1(state)).view(*state.shape[:-1], n_agents, embed)  # [B,T,N,embed]
         hidden = F.elu((utilities.unsqueeze(-1) * w1).sum(-2) + self.hyper_b1(state))  # [B,T,embed]
-        w2 = self.hyper_w2(state).abs()  # [B,T,embed]
+        w2 = self.sign(self.hyper_w2(state))  # [B,T,embed]
         q_tot: Tensor = (hidden * w2).sum(-1, keepdim=True) + self.v(state)
         return q_tot

@@ -1,0 +1,42 @@
+"""The actor of on-policy gradients: epsilon is part of the policy that is sampled, trained and judged."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from components.action_selectors import mode, sample
+from controllers.basic_controller import ActInputs
+from controllers.soft_controller import SoftMAC
+from modules.distributions import MaskedCategorical, SquashedNormal
+
+
+class MixtureMAC(SoftMAC):
+    """pi = (1 - epsilon) softmax + epsilon uniform over available actions, applied once; the mode when tested."""
+
+    action_kinds = frozenset({"discrete"})
+
+    def policy(self, head: Tensor, avail: Tensor | None, epsilon: float = 0.0) -> MaskedCategorical | SquashedNormal:
+        """The policy of outputs `[...,N,A]`."""
+        return self.mixed(self.space.distribution(head, avail), avail, epsilon)
+
+    def choose(self, head: Tensor, act: ActInputs, epsilon: float, test_mode: bool) -> Tensor:
+        """From outputs `[E,N,F]` to actions `[E,N,1]`."""
+        policy = self.policy(head, act.avail, epsilon)
+        return mode(policy, self.space) if test_mode else sample(policy, act.noise, self.space)
+
+
+class ActorCriticMAC(MixtureMAC):
+    """Agents that also value their history: the last output is V_i, the others are logits."""
+
+    @property
+    def head_dim(self) -> int:
+        """A logits and a value."""
+        return self.space.head_dim + 1
+
+    def policy(self, head: Tensor, avail: Tensor | None, epsilon: float = 0.0) -> MaskedCategorical | SquashedNormal:
+        """The policy of outputs `[...,N,A+1]`."""
+        return super().policy(head[..., :-1], avail, epsilon)
+
+    def value(self, head: Tensor) -> Tensor:
+        """V_i(tau_i) of outputs `[...,N,A+1]` -> `[...,N]`."""
+        return head[..., -1]
