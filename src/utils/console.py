@@ -102,7 +102,7 @@ class Console(logging.Handler):
             last: newest value of each metric.
         """
         now = monotonic()
-        if now - self._drawn < REDRAW_SECONDS and t_env < min(self._next_line, self.t_max):
+        if self.t_max == 0 or (now - self._drawn < REDRAW_SECONDS and t_env < min(self._next_line, self.t_max)):
             return
         self._drawn = now
         self._sample(now, t_env, updates, phases)

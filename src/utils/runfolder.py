@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ class RunFolder(FileStorageObserver):
     def __init__(self, base: Path) -> None:
         super().__init__(base, priority=PRIORITY)
         self._written_info: Any = None
+        self._writing = threading.Lock()
 
     @property
     def path(self) -> Path:
@@ -36,10 +38,7 @@ class RunFolder(FileStorageObserver):
 
     def save_json(self, obj: Any, filename: str) -> None:
         """Write `obj` to `filename` in the run's directory."""
-        target = self.path / filename
-        part = target.with_name(f".{filename}.{os.getpid()}")
-        part.write_text(json.dumps(flatten(obj), sort_keys=True, indent=2), encoding="utf-8")
-        os.replace(part, target)
+        self._replace(filename, json.dumps(flatten(obj), sort_keys=True, indent=2))
 
     def heartbeat_event(self, info: Any, captured_out: str, beat_time: Any, result: Any) -> None:
         """Write run.json, and info.json where `info` is another object than the last time."""
@@ -52,9 +51,15 @@ class RunFolder(FileStorageObserver):
     def write_info(self, info: Any) -> None:
         """Write info.json. `info` must not change afterwards."""
         if info is not self._written_info:
-            (self.path / "info.json.part").write_text(json.dumps(info), encoding="utf-8")
-            os.replace(self.path / "info.json.part", self.path / "info.json")
+            self._replace("info.json", json.dumps(info))
             self._written_info = info
+
+    def _replace(self, filename: str, text: str) -> None:
+        """Put a whole file in place of the old one. The heartbeat's thread and the main one may both come here."""
+        part = self.path / f".{filename}.part"
+        with self._writing:
+            part.write_text(text, encoding="utf-8")
+            os.replace(part, self.path / filename)
 
     def save_file(self, filename: str, target_name: str | None = None) -> None:
         """Copy a file into the run's directory; sources are given relative to the experiment's."""

@@ -221,3 +221,10 @@ def test_a_reader_that_has_gone_does_not_end_the_run(tmp_path: Path) -> None:
             console.say(text)
         console.end()
     assert (tmp_path / "cout.txt").read_text() == "one\ntwo\n"
+
+
+def test_progress_without_a_goal_shows_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A console of no run (t_max 0) has no progress to show, at any log level."""
+    caplog.set_level("INFO", "harness")
+    Logger(tmp_path).progress(5, 1, {"env": 1.0})
+    assert "t_env" not in caplog.text
