@@ -7,6 +7,7 @@ S state, U encoded action, I agent input.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +83,7 @@ class TrainBatch:
         mask: 1 for real transitions, `[B,T,1]`.
         action_space: for encoding actions.
         lengths: transitions of each episode, longest first, B numbers.
+        on_policy: 1 for episodes taken because they are the newest, `[B,1,1]`; None: all play both parts.
     """
 
     obs: Tensor
@@ -93,6 +95,7 @@ class TrainBatch:
     mask: Tensor
     action_space: ActionSpace
     lengths: list[int]
+    on_policy: Tensor | None = None
 
     def __post_init__(self) -> None:
         if sorted(self.lengths, reverse=True) != self.lengths:
@@ -108,6 +111,21 @@ class TrainBatch:
     def avail_taken(self) -> Tensor | None:
         """Availability where actions were taken, `[B,T,N,A]`, or None."""
         return None if self.avail_actions is None else self.avail_actions[:, :-1]
+
+    def mask_of(self, on_policy: bool) -> Tensor:
+        """Real transitions of the newest (or of the replayed) episodes, `[B,T,1]`."""
+        if self.on_policy is None:
+            return self.mask
+        return self.mask * (self.on_policy if on_policy else 1.0 - self.on_policy)
+
+    def pieces(self, each_step: bool) -> Iterator[tuple[slice, list[int]]]:
+        """The transitions' time axis and its rows: in one piece, or step by step, the last step first."""
+        if not each_step:
+            yield slice(0, len(self.rows_taken)), self.rows_taken
+            return
+        for t in reversed(range(len(self.rows_taken))):
+            if self.rows_taken[t] > 0:
+                yield slice(t, t + 1), self.rows_taken[t : t + 1]
 
     def inputs(self, spec: InputSpec) -> Tensor:
         """Inputs of a per-agent network at every observation, `[B,T+1,N,I]`."""
@@ -201,6 +219,16 @@ class ReplayBuffer:
     def recent(self, batch_size: int, device: th.device | None = None) -> TrainBatch:
         """The `batch_size` newest episodes."""
         return self.gather(list(self.episodes)[-batch_size:], device)
+
+    def sample_with_recent(self, batch_size: int, n_recent: int, device: th.device | None = None) -> TrainBatch:
+        """`batch_size` episodes at random and the `n_recent` newest ones, told apart by `on_policy`."""
+        chosen = self.rng.choice(len(self.episodes), batch_size, replace=False)
+        replayed = [(self.episodes[int(k)], 0.0) for k in chosen]
+        newest = [(episode, 1.0) for episode in list(self.episodes)[-n_recent:]]
+        both = sorted(replayed + newest, key=lambda item: len(item[0]), reverse=True)
+        batch = self.gather([episode for episode, _ in both], device)
+        batch.on_policy = th.tensor([flag for _, flag in both], device=device).view(-1, 1, 1)
+        return batch
 
     def gather(self, episodes: list[np.ndarray], device: th.device | None = None) -> TrainBatch:
         """Episodes, given by their rows, as one padded batch."""

@@ -30,6 +30,9 @@ class QFunction(Protocol):
     def evaluate(self, policy: Policy, alpha: Tensor, samples: int = 1) -> Tensor:
         """E_{u ~ policy}[Q_i - alpha log pi_i] -> `[K,B,T,N]`; differentiable in the policy."""
 
+    def expected(self, policy: Policy, samples: int = 1) -> Tensor:
+        """E_{u ~ policy}[Q_i] -> `[K,B,T,N]`; exact, or a mean over samples with Q's weights frozen."""
+
     def objective(self, policy: Policy, alpha: Tensor) -> Tensor:
         """Paper eq. (11): E_{u ~ policy}[alpha log pi_i - min_k Q_i] -> `[B,T,N]`; no gradient to Q's weights."""
 
@@ -53,6 +56,11 @@ class DiscreteQ:
         """Exact sum over the available actions -> `[K,B,T,N]`."""
         assert isinstance(policy, MaskedCategorical)
         return policy.expect(self.q_all - alpha.unsqueeze(-1) * policy.log_probs)
+
+    def expected(self, policy: Policy, samples: int = 1) -> Tensor:
+        """Sum_a pi_i(a) Q_i(a) -> `[K,B,T,N]`."""
+        assert isinstance(policy, MaskedCategorical)
+        return policy.expect(self.q_all)
 
     def objective(self, policy: Policy, alpha: Tensor) -> Tensor:
         """Sum_a pi_i(a) [alpha log pi_i(a) - min_k Q_i(a)], exact -> `[B,T,N]`."""
@@ -95,6 +103,10 @@ class ContinuousQ:
             encoded, log_prob = policy.rsample(self.normal(policy.mean.shape))
             total = total + self.frozen_head(encoded) - alpha * log_prob
         return total / samples
+
+    def expected(self, policy: Policy, samples: int = 8) -> Tensor:
+        """Mean of Q_i over samples -> `[K,B,T,N]`."""
+        return self.evaluate(policy, th.zeros(()), samples)
 
     def objective(self, policy: Policy, alpha: Tensor) -> Tensor:
         """One reparameterised sample of alpha log pi_i - min_k Q_i -> `[B,T,N]`."""

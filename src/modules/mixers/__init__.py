@@ -1,5 +1,6 @@
 """Registry of mixers: utilities of the agents into one joint value."""
 
+from modules.mixers.dop import NormalisedDOPMixer
 from modules.mixers.igo import DOPMixer, IGOMixer, LiteralIGOMixer
 from modules.mixers.mixer import Mixer
 from modules.mixers.nonmonotonic import NonmonotonicMixer
@@ -15,6 +16,7 @@ REGISTRY: dict[str, type[Mixer]] = {
     "igo": IGOMixer,
     "igo_literal": LiteralIGOMixer,
     "dop": DOPMixer,
+    "dop_normalised": NormalisedDOPMixer,
     "nonmonotonic": NonmonotonicMixer,
     "qatten": QattenMixer,
     "qplex": QPLEXMixer,
@@ -30,6 +32,7 @@ __all__ = [
     "LiteralIGOMixer",
     "Mixer",
     "NonmonotonicMixer",
+    "NormalisedDOPMixer",
     "QMIXMixer",
     "QPLEXMixer",
     "QStarMixer",

@@ -1,0 +1,121 @@
+"""DOP: both targets and the loss by hand, linearity, tree backup, the baseline, the matrix game."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch as th
+
+from cases import GAMMA, LAMBDA, constant, mean_square, play, returns_by_hand, two_episodes
+from helpers import CONTINUOUS, DISCRETE, make_config, make_info, make_learner, random_buffer
+from modules.distributions import MaskedCategorical
+from modules.mixers import REGISTRY as MIXERS
+from modules.mixers.mixer import MixerShape
+from utils.errors import UserError
+from utils.rl_utils import lambda_returns, tree_backup
+
+
+def test_loss_by_hand():
+    """Q_tot = 1, Q'_tot = 5, uniform policies.
+
+    On: 6.58, 6.5, 3. Off: delta = 1 + .9 x 5 - 5 = .5, 2 + .9 x 5 - 5 = 1.5, 3 - 5 = -2, so y = 5.5 + .9 x .5 p 1.5,
+    6.5, 3 with p the uniform probability of the second joint action.
+    """
+    info = make_info()
+    keys = {"gamma": GAMMA, "td_lambda": LAMBDA, "tree_lambda": 0.5, "kappa": 0.25, "critic_each_step": False}
+    learner = make_learner(make_config("dop", **keys), info)
+    constant(learner.mac.agent, 0.0)
+    for mixer, value in ((learner.mixer, 1.0), (learner.targets["mixer"], 5.0)):
+        constant(mixer.k, 0.0)
+        constant(mixer.b, value)
+    batch = two_episodes(DISCRETE)
+    p = (1.0 / batch.avail_actions[0, 1].sum(-1)).prod().item()
+    off = [5.5 + 0.9 * 0.5 * p * 1.5, 6.5, 3.0]
+    expected = 0.25 * mean_square(1.0, off) + 0.75 * mean_square(1.0, returns_by_hand(5.0))
+    assert learner.update(batch, 0)["loss"].item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_replayed_and_newest_episodes_enter_their_own_losses():
+    """Zeros mark replayed, ones newest episodes; the two masks part the real steps."""
+    buffer = random_buffer(make_info())
+    batch = buffer.sample_with_recent(5, 3)
+    off, on = batch.mask_of(on_policy=False), batch.mask_of(on_policy=True)
+    assert batch.on_policy.sum() == 3
+    assert th.equal(off + on, batch.mask)
+    newest = buffer.recent(3)
+    assert on.sum() == newest.mask.sum()
+    chosen = batch.reward[batch.on_policy[:, 0, 0] > 0]
+    assert th.equal(chosen[:, : newest.reward.shape[1]].sum((1, 2)).sort()[0], newest.reward.sum((1, 2)).sort()[0])
+
+
+@pytest.mark.parametrize("name", ["dop", "dop_normalised"])
+def test_t19_linearity(name):
+    """E_{u ~ prod pi_i} Q_tot(u) = Q_tot of the expected utilities, by enumeration of joint actions."""
+    th.manual_seed(0)
+    mixer = MIXERS[name](MixerShape(3, 4, 2, 8))
+    tables, probs, state = th.randn(3, 2), th.softmax(th.randn(3, 2), -1), th.randn(1, 1, 4)
+    total = 0.0
+    for joint in itertools.product(range(2), repeat=3):
+        q = th.stack([tables[i, a] for i, a in enumerate(joint)]).view(1, 1, 3)
+        total += np.prod([probs[i, a].item() for i, a in enumerate(joint)]) * mixer(q, state).item()
+    assert mixer((probs * tables).sum(-1).view(1, 1, 3), state).item() == pytest.approx(total, abs=1e-5)
+    if name == "dop_normalised":
+        assert mixer.weights(state).sum().item() == pytest.approx(1.0)
+
+
+def test_t19_tree_backup():
+    """n = 1 is one-step expected SARSA; a certain policy with decay gamma gives n-step returns; ends stop it."""
+    rng = th.Generator().manual_seed(0)
+    reward, taken, expected = (th.randn(2, 6, 1, generator=rng) for _ in range(3))
+    mask, ended = th.ones(2, 6, 1), th.zeros(2, 6, 1)
+    mask[1, 4:] = 0.0
+    ended[1, 3] = 1.0
+    target = reward + GAMMA * (1 - ended) * expected
+    one = tree_backup(taken, target - taken, th.rand(2, 6, 1, generator=rng), mask, 0.5, 1)
+    th.testing.assert_close(one, target)
+    certain = th.ones(2, 6, 1)  # then E_pi Q_{t+1} is Q(u_{t+1})
+    expected[:, :-1] = taken[:, 1:]
+    target = reward + GAMMA * (1 - ended) * expected
+    both = tree_backup(taken, target - taken, certain, mask, GAMMA, 3)
+    for b, length in ((0, 6), (1, 4)):
+        for t in range(length):
+            n = min(3, length - t)
+            tail = 0.0 if ended[b, t + n - 1] else expected[b, t + n - 1].item()
+            by_hand = sum(GAMMA**j * reward[b, t + j].item() for j in range(n)) + GAMMA**n * tail
+            assert both[b, t].item() == pytest.approx(by_hand, abs=1e-5)
+    full = tree_backup(taken, target - taken, certain, mask, GAMMA, 6)
+    whole = lambda_returns(reward, ended, expected, mask, GAMMA, 1.0)
+    th.testing.assert_close((full * mask), whole * mask)
+
+
+def test_t20_the_baseline_does_not_bias_the_gradient():
+    """E_{u_i ~ pi_i}[k_i (Q_i(u_i) - E Q_i)] = 0 for every agent and step."""
+    info = make_info()
+    learner = make_learner(make_config("dop"), info)
+    batch = random_buffer(info).recent(4)
+    inputs = batch.inputs(learner.spec)[:, :-1]
+    q = learner.critic.judge(inputs, batch.rows_taken, batch.avail_taken, learner.rng)
+    policy = learner.mac.policy(learner.mac.unroll(batch)[:, :-1], batch.avail_taken, 0.3)
+    assert isinstance(policy, MaskedCategorical)
+    advantages = q.q_all - q.expected(policy).unsqueeze(-1)
+    th.testing.assert_close(policy.expect(advantages), th.zeros(1, *batch.mask.shape[:2], 3), atol=1e-6, rtol=0)
+
+
+def test_one_line_names_what_is_supported():
+    """Continuous actions are refused; dop_det takes them."""
+    with pytest.raises(UserError, match="dop needs discrete actions, matrix_game has continuous ones"):
+        make_learner(make_config("dop"), make_info(CONTINUOUS))
+    make_learner(make_config("dop_det"), make_info(CONTINUOUS))
+
+
+def test_dop_ends_in_the_suboptimum_of_the_matrix_game():
+    """Payoff 0 where data are broad: A pays only against partners that play it with probability above 3/8.
+
+    E[r | A] - E[r | B] = (20 p - 12) - (-12 p) > 0 needs p > .375, so a share of random actions above .9375 leaves no
+    equilibrium but the sub-optimum; with less, policies that start at A can stay there.
+    """
+    keys = {"lr": 1e-3, "critic_lr": 3e-3, "critic_hidden_dim": 32, "target_update_interval": 1}
+    ends = [
+        play("dop", "matrix_game", 1200, seed, epsilon_start=0.96, epsilon_finish=0.96, **keys)[1] for seed in range(3)
+    ]
+    assert ends == [0.0, 0.0, 0.0]
