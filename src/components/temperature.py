@@ -79,6 +79,26 @@ class AutoTemperature(Temperature):
         return -self.log_alpha * (log_prob + target_entropy).sum(-1, keepdim=True).detach()
 
 
+class OwnTemperatures(AutoTemperature):
+    """alpha_i of every agent learned by itself: minimise E[-log_alpha_i (log pi_i + H_i)]."""
+
+    def __init__(self, initial: float, n_agents: int) -> None:
+        super().__init__(initial, n_agents, from_lambda=False)
+        self.log_alpha = nn.Parameter(th.full((n_agents,), math.log(initial)))
+
+    def team(self, t_env: int) -> Tensor:
+        """Mean of the alpha_i, for metrics."""
+        return self.individual(t_env).mean()
+
+    def individual(self, t_env: int) -> Tensor:
+        """alpha_i, `[N]`."""
+        return self.log_alpha.detach().exp()
+
+    def loss(self, log_prob: Tensor, target_entropy: Tensor) -> Tensor | None:
+        """-log_alpha_i (log pi_i + H_i), `[B,T,N]`."""
+        return -self.log_alpha * (log_prob + target_entropy).detach()
+
+
 def target_entropy(space: ActionSpace, avail: Tensor | None, like: Tensor, scale: float) -> Tensor:
     """H_i `[B,T,N]`: scale * log(number of available actions), or -scale * D in encoded units for a box."""
     if isinstance(space, DiscreteActions):
@@ -98,8 +118,10 @@ class TemperatureKeys(Protocol):
 
 
 def make_temperature(keys: TemperatureKeys, n_agents: int) -> Temperature:
-    """The temperature that `alpha_mode` (fixed, linear, auto) and `alpha_individual` (shared, lambda) ask for."""
+    """The temperature that `alpha_mode` (fixed, linear, auto) and `alpha_individual` (shared, lambda, own) ask for."""
     from_lambda = keys.alpha_individual == "lambda"
+    if keys.alpha_mode == "auto" and keys.alpha_individual == "own":
+        return OwnTemperatures(keys.alpha_start, n_agents)
     if keys.alpha_mode == "auto":
         return AutoTemperature(keys.alpha_start, n_agents, from_lambda)
     finish, duration = (

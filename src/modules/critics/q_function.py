@@ -18,11 +18,18 @@ from modules.distributions import MaskedCategorical, SquashedNormal
 Policy = MaskedCategorical | SquashedNormal
 
 
-class QFunction(Protocol):
-    """Individual soft Q-functions of K members at every step of a batch of histories."""
+class SoftQ(Protocol):
+    """What an actor that maximises Q and entropy needs: n = N values of individual critics, or 1 of a central one."""
 
     def taken(self, actions: Tensor) -> Tensor:
-        """Q_i(tau_i, u_i) of stored actions `[B,T,N,1|D]` -> `[K,B,T,N]`."""
+        """Q of stored actions `[B,T,N,1|D]` -> `[K,B,T,n]`."""
+
+    def objective(self, policy: Policy, alpha: Tensor) -> Tensor:
+        """E_{u ~ policy}[alpha log pi - min_k Q] -> `[B,T,n]`; no gradient to Q's weights."""
+
+
+class QFunction(SoftQ, Protocol):
+    """Individual soft Q-functions of K members at every step of a batch of histories; n = N."""
 
     def soft_value(self, alpha: Tensor) -> Tensor:
         """V_i = alpha log integral exp(Q_i / alpha) over the agent's available actions -> `[K,B,T,N]`."""
@@ -32,9 +39,6 @@ class QFunction(Protocol):
 
     def expected(self, policy: Policy, samples: int = 1) -> Tensor:
         """E_{u ~ policy}[Q_i] -> `[K,B,T,N]`; exact, or a mean over samples with Q's weights frozen."""
-
-    def objective(self, policy: Policy, alpha: Tensor) -> Tensor:
-        """Paper eq. (11): E_{u ~ policy}[alpha log pi_i - min_k Q_i] -> `[B,T,N]`; no gradient to Q's weights."""
 
 
 class DiscreteQ:

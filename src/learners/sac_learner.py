@@ -1,0 +1,115 @@
+"""Soft actor-critic for several agents: independent (ISAC) and with a centralised critic (MASAC).
+
+Shape legend: K critics, B episodes, T transitions, N agents, n = N values (ISAC) or 1 (MASAC).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch as th
+from torch import Tensor
+
+from components.action_selectors import differentiable_sample
+from components.episode_buffer import TrainBatch
+from components.temperature import make_temperature, target_entropy
+from learners.learner import Learner, Metrics, register, td_metrics
+from modules.agents.trunk import AgentShape
+from modules.critics.central_critic import SPECS, make_soft_critic
+from modules.critics.q_function import SoftQ
+from utils.config import Count, Positive, Rate
+from utils.errors import Range
+from utils.masking import masked_mean
+
+
+@register("sac_learner")
+class SACLearner(Learner):
+    """Critics: y = r + gamma (1 - d) E_pi[min_k Q'_k - alpha log pi] at the next step. Actors: maximise the same of Q.
+
+    Local scope: every agent by itself on the team reward. Central scope: one Q(s,u), log pi = sum_i log pi_i.
+    """
+
+    mac_class = "soft_mac"
+
+    @dataclass(frozen=True)
+    class Params:
+        """Keys of sac_learner yamls."""
+
+        critic: Literal["rnn", "mlp"]
+        critic_scope: Literal["local", "central"]  # Q_i(tau_i, u_i) of every agent, or one Q(s, u_1..u_N)
+        n_critics: Positive  # K; targets and actors use the minimum over K
+        alpha_mode: Literal["fixed", "linear", "auto"]  # alpha_start for ever, annealed, learned
+        alpha_start: Rate  # initial temperature, in units of the learning reward
+        alpha_finish: Rate  # final temperature of alpha_mode=linear
+        alpha_anneal_time: Count  # env steps from alpha_start to alpha_finish
+        alpha_lr: Rate  # learning rate of alpha_mode=auto
+        alpha_individual: Literal["shared", "own"]  # alpha_mode=auto: one alpha for the team or one for each agent
+        target_entropy: Annotated[float, Range()]  # alpha_mode=auto: times log|available actions|, or times -D
+
+    def build(self) -> None:
+        """K critics with targets, temperatures."""
+        p, info, config = self.params, self.env_info, self.config
+        self.spec = SPECS[p.critic_scope]
+        width = self.spec.dim(info)
+        shape = AgentShape(info.n_agents, width, config.hidden_dim, config.share_parameters, ensemble=p.n_critics)
+        self.critic = make_soft_critic(p.critic_scope, p.critic, info, shape)
+        self.temperature = make_temperature(p, info.n_agents)
+        self.add_targets("critic")
+        self.add_optimiser("actor", self.mac.parameters(), config.lr)
+        self.add_optimiser("critic", self.critic.parameters(), config.critic_lr)
+        if p.alpha_mode == "auto":
+            self.add_optimiser("alpha", self.temperature.parameters(), p.alpha_lr)
+
+    def learn(self, batch: TrainBatch, t_env: int) -> Metrics:
+        """One step of critics, actors and temperatures."""
+        alpha = self.temperature.individual(t_env)  # [N]
+        head = self.mac.unroll(batch)  # [B,T+1,N,F]
+        with th.no_grad():
+            targets = self.td_targets(batch, head, alpha)  # [B,T,n]
+
+        # critics: squared error of every Q_k(u) against y
+        q = self.judge(batch)
+        values = q.taken(batch.actions)  # [K,B,T,n]
+        loss = masked_mean((values - targets).square(), batch.mask)
+        metrics = {"loss": loss.detach(), "grad_norm": self.optimise("critic", loss * self.params.n_critics)}
+        metrics |= td_metrics(values, targets, batch.mask)
+
+        # actors: minimise E_pi[alpha_i log pi_i - min_k Q]
+        policy = self.mac.policy(head[:, :-1], batch.avail_taken)
+        policy_loss = masked_mean(q.objective(policy, alpha), batch.mask)
+        metrics |= {"policy_loss": policy_loss.detach(), "actor_grad_norm": self.optimise("actor", policy_loss)}
+
+        # temperatures: minimise E[-log alpha (log pi + H_target)]
+        with th.no_grad():
+            _, log_prob = differentiable_sample(policy, self.rng)  # [B,T,N]
+        goal = target_entropy(self.env_info.action_space, batch.avail_taken, log_prob, self.params.target_entropy)
+        alpha_loss = self.temperature.loss(log_prob, goal)
+        if alpha_loss is not None:
+            self.optimise("alpha", masked_mean(alpha_loss, batch.mask))
+        return metrics | {"alpha": self.temperature.team(t_env), "entropy": masked_mean(-log_prob, batch.mask)}
+
+    def judge(self, batch: TrainBatch) -> SoftQ:
+        """The critics where actions were taken."""
+        q: SoftQ = self.critic.judge(batch.inputs(self.spec)[:, :-1], batch.rows_taken, batch.avail_taken, self.rng)
+        return q
+
+    def td_targets(self, batch: TrainBatch, head: Tensor, alpha: Tensor) -> Tensor:
+        """y = r + gamma (1 - d) E_{u' ~ pi}[min_k Q'_k(u') - alpha log pi(u')], `[B,T,n]`.
+
+        The expectation is exact for local discrete critics, one sample elsewhere.
+        """
+        policy = self.mac.policy(head, batch.avail_actions)
+        inputs = batch.inputs(self.spec)
+        q = self.target("critic").judge(inputs, batch.rows_seen, batch.avail_actions, self.rng)
+        next_value = -q.objective(policy, alpha)[:, 1:]
+        targets: Tensor = batch.reward + self.config.gamma * (1.0 - batch.terminated) * next_value
+        return targets
+
+    def evaluate_actions(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
+        """Mean over critics (and agents) of Q; Q_i, or log pi_i of a central critic, which has no utilities."""
+        values = self.judge(batch).taken(batch.actions).mean(0)  # [B,T,n]
+        if self.params.critic_scope == "local":
+            return values.mean(-1, keepdim=True), values
+        policy = self.mac.policy(self.mac.unroll(batch)[:, :-1], batch.avail_taken)
+        return values, policy.log_prob(batch.actions if batch.avail_actions is not None else batch.actions_enc)
