@@ -13,7 +13,7 @@ from torch import Tensor
 
 from components.episode_buffer import ReplayBuffer, TrainBatch
 from components.inputs import InputSpec
-from learners.learner import Learner, Metrics, register, td_metrics
+from learners.learner import Learner, Metrics, averaged, register, td_metrics
 from modules.agents import REGISTRY as AGENTS
 from modules.agents.trunk import AgentShape
 from modules.critics import make_critic
@@ -117,7 +117,7 @@ class DOPLearner(Learner):
             norm = self.optimise("critic", loss)
             errors = td_metrics(q_tot, targets[:, steps], batch.mask[:, steps])
             parts.append({"loss": loss.detach(), "grad_norm": norm} | errors)
-        return {name: th.stack([part[name] for part in parts]).mean() for name in parts[0]}
+        return averaged(parts)
 
     def values(self, batch: TrainBatch, inputs: Tensor, steps: slice, rows: list[int]) -> tuple[Tensor, Tensor]:
         """Q_tot `[B,t,1]` and Q_i `[B,t,N]` of the stored actions at `steps`, from their inputs `[B,t,N,I]`."""

@@ -42,6 +42,11 @@ def td_metrics(values: Tensor, targets: Tensor, mask: Tensor) -> Metrics:
     }
 
 
+def averaged(parts: list[Metrics]) -> Metrics:
+    """Mean of every metric over the optimiser steps of one update."""
+    return {name: th.stack([part[name] for part in parts]).mean() for name in parts[0]}
+
+
 class Learner(nn.Module, ABC):
     """Networks are attributes; `build` makes them, `learn` is one update on one batch.
 
@@ -53,6 +58,7 @@ class Learner(nn.Module, ABC):
 
     Params: ClassVar[type[Any]]  # a frozen dataclass: the keys the learner's yaml adds
     mac_class: ClassVar[str] = "basic_mac"
+    on_policy: ClassVar[bool] = False  # whether an update takes the newest episodes in place of random ones
 
     def __init__(self, config: Config, env_info: EnvInfo, mac: BasicMAC) -> None:
         super().__init__()
@@ -80,8 +86,9 @@ class Learner(nn.Module, ABC):
         """Q_tot `[B,T,1]` and the utilities `[B,T,N]` of the actions in `batch`, for tables and plots."""
 
     def sample(self, buffer: ReplayBuffer) -> TrainBatch:
-        """The batch for one update; override for on-policy or prioritised data."""
-        return buffer.sample(self.config.batch_size, self.device)
+        """The batch for one update; override for mixed or prioritised data."""
+        choose = buffer.recent if self.on_policy else buffer.sample
+        return choose(self.config.batch_size, self.device)
 
     def update(self, batch: TrainBatch, t_env: int) -> Metrics:
         """`learn`, then move the targets if they are due."""

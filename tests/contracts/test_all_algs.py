@@ -29,7 +29,7 @@ def supported(alg, env):
 def train(alg, env, folder, **overrides):
     """Three iterations of the loop; returns the logged rows and the final weights."""
     small = {"t_max": 1000, "batch_size_run": 4, "test_nepisode": 4, "save_model": False, "buffer_size": 50}
-    small["updates_per_episode"] = 1.0
+    small["updates_per_episode"] = 0.5
     extra = {"v_function": "network"} if alg == "fop_official" and env == "mtq" else {}
     config = make_config(alg, env, env_args=ENVS[env], **small | extra | overrides)
     folder.mkdir()
