@@ -54,6 +54,11 @@ def sample_with_log_prob(
     return space.decode(encoded), log_prob
 
 
+def log_prob_of(policy: MaskedCategorical | SquashedNormal, actions: Tensor, space: ActionSpace) -> Tensor:
+    """log pi_i of given actions in environment units `[...,N,1|D]` -> `[...,N]`; a box: density of encoded ones."""
+    return policy.log_prob(actions if isinstance(space, DiscreteActions) else space.encode(actions))
+
+
 def differentiable_sample(policy: MaskedCategorical | SquashedNormal, rng: th.Generator) -> tuple[Tensor, Tensor]:
     """Fresh encoded actions `[...,N,U]` whose gradient reaches the policy, and log-probabilities `[...,N]`.
 

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import torch as th
 from torch import Tensor
 
-from components.action_selectors import differentiable_sample, mode
+from components.action_selectors import differentiable_sample, log_prob_of, mode
 from components.episode_buffer import TrainBatch
 from learners.learner import Learner, Metrics, register, td_metrics
 from modules.agents import REGISTRY as AGENTS
@@ -117,5 +117,4 @@ class DDPGLearner(Learner):
         if self.mixer is not None:
             return self.mixer(utilities, batch.state[:, :-1]), utilities
         policy = self.mac.policy(self.mac.unroll(batch)[:, :-1], batch.avail_taken)
-        taken = batch.actions if batch.avail_actions is not None else batch.actions_enc
-        return utilities.mean(-1, keepdim=True), policy.log_prob(taken)
+        return utilities.mean(-1, keepdim=True), log_prob_of(policy, batch.actions, batch.action_space)

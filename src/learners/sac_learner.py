@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import torch as th
 from torch import Tensor
 
-from components.action_selectors import differentiable_sample
+from components.action_selectors import differentiable_sample, log_prob_of
 from components.episode_buffer import TrainBatch
 from components.temperature import make_temperature, target_entropy
 from learners.learner import Learner, Metrics, register, td_metrics
@@ -112,4 +112,4 @@ class SACLearner(Learner):
         if self.params.critic_scope == "local":
             return values.mean(-1, keepdim=True), values
         policy = self.mac.policy(self.mac.unroll(batch)[:, :-1], batch.avail_taken)
-        return values, policy.log_prob(batch.actions if batch.avail_actions is not None else batch.actions_enc)
+        return values, log_prob_of(policy, batch.actions, batch.action_space)
