@@ -3,16 +3,15 @@
     Q_tot(tau,u) = sum_i Q_i(tau,u_i) + sum_i (lambda_i(s,u) - 1) sg(A_i),    A_i = Q_i(tau,u_i) - V_i <= 0
     Q_i(tau,.) = w_i(s) Q_i(tau_i,.) + b_i(s),    V_i = max over available actions of Q_i(tau,.),    w_i, lambda_i > 0
 
-Shape legend: B episodes, T steps, N agents, S state, U encoded action.
+Shape legend: B episodes, T steps, N agents, S state, U encoded action, P heads, I inputs.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+import torch as th
 from torch import Tensor, nn
 
-from modules.layers import mlp
+from modules.layers import GroupedLinear, mlp
 from modules.mixers.igo import HeadLambda
 from modules.mixers.mixer import Mixer, MixerShape
 from modules.mixers.qatten import UnitAttention
@@ -22,18 +21,40 @@ DEEP_HIDDEN = 64  # units of its hidden layers
 WEIGHT_FLOOR = 1e-10  # keeps w_i > 0
 
 
-class DeepHeadLambda(HeadLambda):
-    """The multi-head lambda network with three layers in place of each linear map and 10 heads."""
+class HeadMLP(nn.Module):
+    """A three-layer network for each of P heads: `[B,T,I]` -> `[P,B,T,out]`."""
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        sizes = ((n_in, DEEP_HIDDEN), (DEEP_HIDDEN, DEEP_HIDDEN), (DEEP_HIDDEN, n_out))
+        self.layers = nn.ModuleList([GroupedLinear(DEEP_HEADS, *size) for size in sizes])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same input to every head."""
+        first, second, last = self.layers
+        hidden = th.relu(second(th.relu(first(x.expand(DEEP_HEADS, *x.shape)))))
+        out: Tensor = last(hidden)
+        return out
+
+
+class DeepHeadLambda(nn.Module):
+    """lambda_i = sum_p |a_p(s)| sigmoid(b_p(s))_i sigmoid(c_p(s,u))_i with 10 heads of three-layer networks."""
 
     def __init__(self, shape: MixerShape) -> None:
-        super().__init__(replace(shape, n_heads=DEEP_HEADS))
-        for name in ("key", "agents", "action"):
-            shallow = self.get_submodule(name)
-            assert isinstance(shallow, nn.Linear)
-            self.add_module(name, mlp(shallow.in_features, DEEP_HIDDEN, DEEP_HIDDEN, shallow.out_features))
+        super().__init__()
+        joint = shape.state_dim + shape.n_agents * shape.action_dim
+        self.key = HeadMLP(shape.state_dim, 1)
+        self.agents = HeadMLP(shape.state_dim, shape.n_agents)
+        self.action = HeadMLP(joint, shape.n_agents)
+
+    def forward(self, state: Tensor, actions: Tensor) -> Tensor:
+        """`[B,T,S]`, `[B,T,N,U]` -> positive weights `[B,T,N]`."""
+        gates = th.sigmoid(self.agents(state)) * th.sigmoid(self.action(th.cat((state, actions.flatten(-2)), dim=-1)))
+        weights: Tensor = (self.key(state).abs() * gates).sum(0)
+        return weights
 
 
-def make_lambda_net(shape: MixerShape) -> HeadLambda:
+def make_lambda_net(shape: MixerShape) -> HeadLambda | DeepHeadLambda:
     """The network `shape.lambda_net` names; "auto" is heads, or deep where there is only one state."""
     kind = shape.lambda_net
     if kind == "auto":
