@@ -17,7 +17,7 @@ from envs.multiagentenv import EnvInfo
 from modules.agents import REGISTRY as AGENTS
 from modules.agents.trunk import AgentNetwork, AgentShape
 from utils.config import Config
-from utils.errors import UserError
+from utils.errors import WrongActionsError
 
 
 @dataclass
@@ -49,7 +49,7 @@ class BasicMAC(nn.Module):
         space = env_info.action_space
         if space.kind not in self.action_kinds:
             kinds = " and ".join(sorted(self.action_kinds))
-            raise UserError(f"{config.name} needs {kinds} actions, {config.env} has {space.kind} ones")
+            raise WrongActionsError(f"{config.name} needs {kinds} actions, {config.env} has {space.kind} ones")
         self.env_info, self.space = env_info, space
         self.spec = InputSpec(last_action=config.obs_last_action, agent_id=config.obs_agent_id)
         self.policy_epsilon = config.policy_epsilon

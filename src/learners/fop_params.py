@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from components.action_space import ActionSpace, DiscreteActions
 from utils.config import Count, Fraction, Positive, Rate
-from utils.errors import Range, UserError
+from utils.errors import Range, UserError, WrongActionsError
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,13 @@ class FOPParams:
         """What `v_function` means for an action space: auto is closed for discrete actions, network for a box.
 
         Raises:
-            UserError: a log-sum-exp over the actions of a box, which has no closed form.
+            WrongActionsError: a log-sum-exp over the actions of a box, which has no closed form.
         """
         discrete = isinstance(space, DiscreteActions)
         if self.v_function == "auto":
             return "closed" if discrete else "network"
         if not discrete and self.v_function != "network":
-            raise UserError(f"v_function={self.v_function} needs discrete actions; use v_function=network or auto")
+            raise WrongActionsError(
+                f"v_function={self.v_function} needs discrete actions; use v_function=network or auto"
+            )
         return self.v_function

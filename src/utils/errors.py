@@ -20,6 +20,10 @@ class UserError(Exception):
     """Bad input. The message is one line: what is wrong, what is allowed, the nearest match."""
 
 
+class WrongActionsError(UserError):
+    """The algorithm does not learn from the environment's kind of actions."""
+
+
 @dataclass(frozen=True)
 class Range:
     """Bounds of a number, used as `Annotated[float, Range(0, 1)]`; a bound that is None is not checked.

@@ -23,12 +23,13 @@ from utils import checkpoint, tensorboard
 from utils.cli import Request
 from utils.config import Config, as_dict, from_merged
 from utils.console import LOG, Console, show_messages
-from utils.errors import UserError
+from utils.errors import UserError, WrongActionsError
 from utils.interrupt import StopRequest, requested
 from utils.logging import Logger
 from utils.metricsfile import FILE_NAME, read_metrics
 from utils.runfolder import RunFolder, runs_base
 from utils.seeding import seed_everything
+from utils.suggestions import algorithms_for
 
 NAME = "pymarl"  # of the experiment, as users of PyMARL filter by it
 SOURCE_DIR = Path(__file__).resolve().parents[1]
@@ -56,7 +57,11 @@ def check_parts(merged: Mapping[str, Any]) -> tuple[Config, dict[str, Any]]:
     env = spec.single()
     info = env.env_info
     env.close()
-    run_module.build_learner(config, info, th.device("cpu"))  # finds what does not fit together
+    try:
+        run_module.build_learner(config, info, th.device("cpu"))  # finds what does not fit together
+    except WrongActionsError as error:
+        kind = info.action_space.kind
+        raise UserError(f"{error}; with {kind} actions: {', '.join(algorithms_for(info))}") from error
     facts = {
         "engine": info.engine,
         "engine_version": info.engine_version,
