@@ -80,14 +80,22 @@ def test_an_agent_attends_to_the_others_only(space):
 
 
 def test_attention_penalty_is_the_mean_squared_logit_of_the_others():
-    """By a loop over heads and pairs."""
+    """By a loop over agents, heads and others."""
     learner, _, _, _ = judged(DISCRETE)
     critic = learner.critic
-    own, pair = th.randn(1, 1, 3, 128), th.randn(1, 1, 3, 128)
+    own, pair = th.randn(1, 3, 128), th.randn(1, 3, 128)
     _, squared = critic.attend(own, pair)
-    query, key = critic.query(own)[0, 0].view(3, 4, 32), critic.key(pair)[0, 0].view(3, 4, 32)
-    by_hand = [sum((query[0, p] @ key[j, p]).item() ** 2 for j in (1, 2)) for p in range(4)]
-    assert squared[0, 0, 0].item() == pytest.approx(sum(by_hand) / 8, rel=1e-4)
+    query, key = critic.query(own)[0].view(3, 4, 32), critic.key(pair)[0].view(3, 4, 32)
+    by_hand = [(query[i, p] @ key[j, p]).item() ** 2 for i in range(3) for j in range(3) if i != j for p in range(4)]
+    assert squared.item() == pytest.approx(sum(by_hand) / 24, rel=1e-4)
+
+
+@pytest.mark.parametrize("space", [DISCRETE, CONTINUOUS])
+def test_agents_with_parameters_of_their_own(space):
+    """Same shapes; one set of encoders for each agent."""
+    learner = make_learner(make_config("maac", share_parameters=False), make_info(space))
+    assert len(learner.critic.own.weight) == 3
+    assert learner.update(random_buffer(make_info(space)).recent(4), 0)["loss"].isfinite()
 
 
 def test_heads_that_do_not_divide_the_hidden_units_are_refused():

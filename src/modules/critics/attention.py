@@ -1,21 +1,22 @@
 """MAAC's attention critic (Iqbal and Sha, ICML 2019), and its construction for continuous actions.
 
-Shape legend: B episodes, T steps, N agents, A actions, U encoded action, I inputs, H hidden, P heads, d = H / P.
+Shape legend: B episodes, T steps, N agents, A actions, U encoded action, I inputs, H hidden, P heads, d = H / P,
+R real steps of all episodes, G and M groups and rows of `modules/layers.py`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch as th
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from components.action_space import ActionSpace, ContinuousActions
-from modules.agents.trunk import AgentShape, Head, MLPTrunk
+from modules.agents.trunk import AgentShape
 from modules.critics.q_function import ContinuousQ, DiscreteQ, QFunction
+from modules.layers import AgentAxis, GroupedLinear
 from utils.errors import UserError
 
 
@@ -27,10 +28,15 @@ class AttentionCritic(nn.Module):
         discrete:   Q_i(o, (., u_-i)) = f([g_i, x_i]), one output per own action
         continuous: Q_i(o, (u_i, u_-i)) = f([e_i, x_i]), one value; x_i does not depend on u_i in either case
 
+    Encoders have one layer, f two, with LeakyReLU, as published.
+
     Args:
         shape: sizes of the encoders; their parameters are shared or not, the attention's always are.
         action_space: the agents' actions.
         n_heads: P, a divisor of the hidden size.
+
+    Raises:
+        UserError: if it is none.
     """
 
     others: Tensor  # [N,N] bool, False on the diagonal
@@ -42,31 +48,34 @@ class AttentionCritic(nn.Module):
             allowed = ", ".join(str(count) for count in range(1, width + 1) if width % count == 0)
             raise UserError(f"attention_heads={n_heads} must divide critic_hidden_dim={width}: {allowed}")
         self.action_space, self.heads = action_space, (n_heads, width // n_heads)
-        self.one_output = isinstance(action_space, ContinuousActions)
-        with_action = replace(shape, n_inputs=shape.n_inputs + action_space.enc_dim)
-        self.own = Head(MLPTrunk(shape), width)
-        self.pair = Head(MLPTrunk(with_action), width)
-        n_outputs = 1 if self.one_output else action_space.enc_dim
-        self.out = Head(MLPTrunk(replace(shape, n_inputs=2 * width)), n_outputs)
+        self.axis = AgentAxis(shape.n_agents, 1, shape.share_parameters)
+        groups, self.one_output = self.axis.groups, isinstance(action_space, ContinuousActions)
+        self.own = GroupedLinear(groups, shape.n_inputs, width)
+        self.pair = GroupedLinear(groups, shape.n_inputs + action_space.enc_dim, width)
+        self.out = nn.Sequential(
+            GroupedLinear(groups, 2 * width, width),
+            nn.LeakyReLU(),
+            GroupedLinear(groups, width, 1 if self.one_output else action_space.enc_dim),
+        )
         self.query, self.key = (nn.Linear(width, width, bias=False) for _ in range(2))
         self.value = nn.Linear(width, width)
         self.register_buffer("others", ~th.eye(shape.n_agents, dtype=th.bool), persistent=False)
 
     def attend(self, own: Tensor, pair: Tensor) -> tuple[Tensor, Tensor]:
-        """From g and e `[B,T,N,H]`: x `[B,T,N,H]` and the mean squared logits of each agent `[B,T,N]`."""
+        """From g and e `[R,N,H]`: x `[R,N,H]` and the mean squared logit, a scalar."""
         query, key = self.query(own).unflatten(-1, self.heads), self.key(pair).unflatten(-1, self.heads)
-        value = F.leaky_relu(self.value(pair)).unflatten(-1, self.heads)  # [B,T,N,P,d]
-        logits = th.einsum("btipd,btjpd->btpij", query, key)
+        value = F.leaky_relu(self.value(pair)).unflatten(-1, self.heads)  # [R,N,P,d]
+        logits = th.einsum("ripd,rjpd->rpij", query, key)
         scaled = (logits / math.sqrt(self.heads[1])).masked_fill(~self.others, th.finfo(logits.dtype).min)
-        weights = th.softmax(scaled, dim=-1) * self.others  # [B,T,P,N,N]; nothing to attend to alone
-        x = th.einsum("btpij,btjpd->btipd", weights, value).flatten(-2)
-        squared = (logits.square() * self.others).sum((-1, -3)) / (self.heads[0] * max(len(self.others) - 1, 1))
-        return x, squared
+        weights = th.softmax(scaled, dim=-1) * self.others  # [R,P,N,N]; nothing to attend to alone
+        x = th.einsum("rpij,rjpd->ripd", weights, value).flatten(-2)
+        pairs = logits.numel() // self.others.numel() * self.others.sum().clamp(min=1)
+        return x, (logits.square() * self.others).sum() / pairs
 
     def judge(
         self, inputs: Tensor, rows: Sequence[int], avail: Tensor | None, encoded: Tensor, rng: th.Generator
     ) -> tuple[QFunction, Tensor]:
-        """Q_i as a function of the own action, the others' given, and the squared logits `[B,T,N]`.
+        """Q_i as a function of the own action, the others' given, and the mean squared logit of real steps.
 
         Args:
             inputs: `[B,T,N,I]`.
@@ -75,22 +84,27 @@ class AttentionCritic(nn.Module):
             encoded: everyone's encoded actions, `[B,T,N,U]`.
             rng: for samples of continuous actions.
         """
-        own = F.leaky_relu(self.own(inputs, rows)[0])  # [B,T,N,H]
-        x, squared = self.attend(own, self._pair(inputs, rows, encoded))
+        axis, packed = self.axis, self.axis.pack(inputs, rows)  # [G,M,I]
+
+        def pair(actions: Tensor) -> Tensor:
+            return F.leaky_relu(self.pair(th.cat((packed, axis.pack(actions, rows)), dim=-1)))  # [G,M,H]
+
+        own = F.leaky_relu(self.own(packed))
+        x, squared = self.attend(axis.hidden_from_groups(own), axis.hidden_from_groups(pair(encoded)))
+        attended = axis.hidden_to_groups(x)
+
+        def q(mine: Tensor) -> Tensor:
+            return axis.unpack(self.out(th.cat((mine, attended), dim=-1)), rows, len(inputs))  # [1,B,T,N,A|1]
+
         if not self.one_output:
             assert avail is not None
-            return DiscreteQ(self.out(th.cat((own, x), dim=-1), rows), avail), squared
+            return DiscreteQ(q(own), avail), squared
         assert isinstance(self.action_space, ContinuousActions)
 
         def head(mine: Tensor) -> Tensor:
-            both = th.cat((self._pair(inputs, rows, mine), x), dim=-1)
-            return self.out(both, rows).squeeze(-1)
+            return q(pair(mine)).squeeze(-1)
 
         def normal(size: th.Size) -> Tensor:
             return th.randn(size, generator=rng, device=inputs.device)
 
         return ContinuousQ(head, head, self.action_space, normal), squared
-
-    def _pair(self, inputs: Tensor, rows: Sequence[int], encoded: Tensor) -> Tensor:
-        """e_i, `[B,T,N,H]`."""
-        return F.leaky_relu(self.pair(th.cat((inputs, encoded), dim=-1), rows)[0])
