@@ -1,4 +1,4 @@
-"""Soft actor-critic for several agents: independent (ISAC) and with a centralised critic (MASAC).
+"""Soft actor-critic for several agents: independent (ISAC), with a centralised critic (MASAC), in turns (HASAC).
 
 Shape legend: K critics, B episodes, T transitions, N agents, n = N values (ISAC) or 1 (MASAC).
 """
@@ -6,7 +6,7 @@ Shape legend: K critics, B episodes, T transitions, N agents, n = N values (ISAC
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch as th
 from torch import Tensor
@@ -14,12 +14,11 @@ from torch import Tensor
 from components.action_selectors import differentiable_sample, log_prob_of
 from components.episode_buffer import TrainBatch
 from components.temperature import make_temperature, target_entropy
-from learners.learner import Learner, Metrics, register, td_metrics
+from learners.learner import Learner, Metrics, averaged, register, td_metrics
 from modules.agents.trunk import AgentShape
 from modules.critics.central_critic import SPECS, make_soft_critic
-from modules.critics.q_function import SoftQ
 from utils.config import Count, Positive, Rate
-from utils.errors import Range
+from utils.errors import Range, UserError
 from utils.masking import masked_mean
 
 
@@ -46,10 +45,21 @@ class SACLearner(Learner):
         alpha_lr: Rate  # learning rate of alpha_mode=auto
         alpha_individual: Literal["shared", "own"]  # alpha_mode=auto: one alpha for the team or one for each agent
         target_entropy: Annotated[float, Range()]  # alpha_mode=auto: times log|available actions|, or times -D
+        update_order: Literal["together", "random"]  # actors in one step, or one after the other (HASAC)
+
+        def __post_init__(self) -> None:
+            """Turns are about one joint value."""
+            if self.update_order == "random" and self.critic_scope == "local":
+                raise UserError("update_order=random needs critic_scope=central, the local critics know nobody else")
 
     def build(self) -> None:
         """K critics with targets, temperatures."""
         p, info, config = self.params, self.env_info, self.config
+        if p.update_order == "random" and (config.share_parameters or config.optimiser == "adam"):
+            raise UserError(
+                "update_order=random needs share_parameters=False and optimiser=rmsprop: shared weights and Adam's "
+                "momentum would move agents whose turn it is not"
+            )
         self.spec = SPECS[p.critic_scope]
         width = self.spec.dim(info)
         shape = AgentShape(info.n_agents, width, config.hidden_dim, config.share_parameters, ensemble=p.n_critics)
@@ -75,10 +85,15 @@ class SACLearner(Learner):
         metrics = {"loss": loss.detach(), "grad_norm": self.optimise("critic", loss * self.params.n_critics)}
         metrics |= td_metrics(values, targets, batch.mask)
 
-        # actors: minimise E_pi[alpha_i log pi_i - min_k Q]
-        policy = self.mac.policy(head[:, :-1], batch.avail_taken)
-        policy_loss = masked_mean(q.objective(policy, alpha), batch.mask)
-        metrics |= {"policy_loss": policy_loss.detach(), "actor_grad_norm": self.optimise("actor", policy_loss)}
+        # actors: minimise E_pi[alpha_i log pi_i - min_k Q], all at once or in turns
+        parts: list[Metrics] = []
+        for agent in self.turns():
+            head = self.mac.unroll(batch) if parts else head
+            policy = self.mac.policy(head[:, :-1], batch.avail_taken)
+            objective = q.objective(policy, alpha) if agent is None else q.objective(policy, alpha, agent)
+            policy_loss = masked_mean(objective, batch.mask)
+            parts.append({"policy_loss": policy_loss.detach(), "actor_grad_norm": self.optimise("actor", policy_loss)})
+        metrics |= averaged(parts)
 
         # temperatures: minimise E[-log alpha (log pi + H_target)]
         with th.no_grad():
@@ -89,10 +104,15 @@ class SACLearner(Learner):
             self.optimise("alpha", masked_mean(alpha_loss, batch.mask))
         return metrics | {"alpha": self.temperature.team(t_env), "entropy": masked_mean(-log_prob, batch.mask)}
 
-    def judge(self, batch: TrainBatch) -> SoftQ:
-        """The critics where actions were taken."""
-        q: SoftQ = self.critic.judge(batch.inputs(self.spec)[:, :-1], batch.rows_taken, batch.avail_taken, self.rng)
-        return q
+    def turns(self) -> list[int | None]:
+        """Whose policies move in each step of the actors: None for all, or every agent once in random order."""
+        if self.params.update_order == "together":
+            return [None]
+        return [*th.randperm(self.env_info.n_agents, generator=self.rng).tolist()]
+
+    def judge(self, batch: TrainBatch) -> Any:
+        """The critics where actions were taken, a `SoftQ`."""
+        return self.critic.judge(batch.inputs(self.spec)[:, :-1], batch.rows_taken, batch.avail_taken, self.rng)
 
     def td_targets(self, batch: TrainBatch, head: Tensor, alpha: Tensor) -> Tensor:
         """y = r + gamma (1 - d) E_{u' ~ pi}[min_k Q'_k(u') - alpha log pi(u')], `[B,T,n]`.

@@ -1,4 +1,4 @@
-"""ISAC and MASAC: losses by hand, temperatures of their own, no gradient to critics from the actors."""
+"""ISAC, MASAC and HASAC: losses by hand, temperatures of their own, no gradient to critics from the actors, turns."""
 
 import math
 
@@ -8,8 +8,10 @@ import torch as th
 from cases import GAMMA, constant, mean_square, play, two_episodes
 from components.temperature import OwnTemperatures
 from helpers import CONTINUOUS, DISCRETE, make_config, make_info, make_learner, random_buffer
+from utils.errors import UserError
 
 ALPHA = 0.5
+ALGS = ("isac", "masac", "hasac")
 FIXED = {"gamma": GAMMA, "alpha_mode": "fixed", "alpha_start": ALPHA}
 
 
@@ -22,11 +24,11 @@ def prepared(alg, space, **keys):
     return learner
 
 
-@pytest.mark.parametrize("alg", ["isac", "masac"])
+@pytest.mark.parametrize("alg", ALGS)
 def test_discrete_loss_by_hand(alg):
     """y = 1 + .9 (5 + .5 H), 2 + .9 (5 + .5 H) and 3, with H = log of the number of available actions next.
 
-    ISAC has a target for each agent, MASAC one with the sum of the agents' entropies.
+    ISAC has a target for each agent, the others one with the sum of the agents' entropies.
     """
     batch = two_episodes(DISCRETE)
     entropy = batch.avail_actions[0].sum(-1).double().log()  # of the cut episode, [T+1,N]
@@ -40,7 +42,7 @@ def test_discrete_loss_by_hand(alg):
     assert loss == pytest.approx(sum(losses) / len(losses), rel=1e-4)
 
 
-@pytest.mark.parametrize("alg", ["isac", "masac"])
+@pytest.mark.parametrize("alg", ALGS)
 def test_continuous_loss_by_hand(alg):
     """As alpha goes to 0 the targets are 1 + .9 x 5, 2 + .9 x 5 and 3: (4.5^2 + 5.5^2 + 2^2) / 3 = 18.17."""
     learner = prepared(alg, CONTINUOUS, alpha_start=1e-9)
@@ -49,7 +51,7 @@ def test_continuous_loss_by_hand(alg):
 
 
 @pytest.mark.parametrize("space", [DISCRETE, CONTINUOUS])
-@pytest.mark.parametrize("alg", ["isac", "masac"])
+@pytest.mark.parametrize("alg", ALGS)
 def test_actor_objective_has_no_gradient_to_the_critics(alg, space):
     """Only the policy's weights get one."""
     info = make_info(space)
@@ -86,6 +88,52 @@ def test_every_agent_learns_its_own_temperature():
     first, second = temperature.individual(0)
     assert first > ALPHA > second
     assert temperature.team(0) == pytest.approx((first + second).item() / 2)
+
+
+def moved_agents(learner, batch):
+    """Sets of agents whose policies moved, one set for each optimiser step of the actors in one update."""
+    steps, optimise = [], learner.optimise
+
+    def spy(name, loss):
+        before = [weight.clone() for weight in learner.mac.parameters()]
+        norm = optimise(name, loss)
+        if name == "actor":
+            pairs = zip(learner.mac.parameters(), before, strict=True)
+            steps.append({k for new, old in pairs for k in range(len(new)) if not th.equal(new[k], old[k])})
+        return norm
+
+    learner.optimise = spy
+    learner.update(batch, 0)
+    learner.optimise = optimise
+    return steps
+
+
+@pytest.mark.parametrize("space", [DISCRETE, CONTINUOUS])
+def test_hasac_moves_one_agent_after_the_other(space):
+    """Each agent once, in an order that changes; MASAC with separate actors moves all of them in one step."""
+    info = make_info(space)
+    batch = random_buffer(info).recent(4)
+    learner = make_learner(make_config("hasac"), info)
+    orders = [moved_agents(learner, batch) for _ in range(6)]
+    for order in orders:
+        assert sorted(order, key=min) == [{0}, {1}, {2}]
+    assert any(order != orders[0] for order in orders)
+    together = make_learner(make_config("masac", share_parameters=False), info)
+    assert moved_agents(together, batch) == [{0, 1, 2}]
+
+
+@pytest.mark.parametrize(
+    ("alg", "keys", "message"),
+    [
+        ("isac", {"update_order": "random"}, "update_order=random needs critic_scope=central"),
+        ("hasac", {"share_parameters": True}, "update_order=random needs share_parameters=False"),
+        ("hasac", {"optimiser": "adam"}, "and optimiser=rmsprop"),
+    ],
+)
+def test_turns_need_actors_of_their_own(alg, keys, message):
+    """One line says what does not go together."""
+    with pytest.raises(UserError, match=message):
+        make_learner(make_config(alg, **keys), make_info())
 
 
 NARROW = {

@@ -39,9 +39,22 @@ class CentralQ:
         """Stored joint actions `[B,T,N,1|D]` -> `[K,B,T,1]`."""
         return self.head(_row(self.action_space.encode(actions)))
 
-    def objective(self, policy: Policy, alpha: Tensor) -> Tensor:
-        """Sum_i alpha_i log pi_i - min_k Q(s, u) for fresh differentiable u of all agents -> `[B,T,1]`."""
-        encoded, log_prob = differentiable_sample(policy, self.rng)
+    def objective(self, policy: Policy, alpha: Tensor, agent: int | None = None) -> Tensor:
+        """Sum_i alpha_i log pi_i - min_k Q(s, u) for fresh u of all agents, differentiable in all of them or one.
+
+        Args:
+            policy: of all agents.
+            alpha: alpha_i `[N]`.
+            agent: the only one whose action and entropy carry a gradient, or None.
+
+        Returns:
+            `[B,T,1]`.
+        """
+        encoded, log_prob = differentiable_sample(policy, self.rng)  # [B,T,N,U], [B,T,N]
+        if agent is not None:
+            mine = th.arange(len(alpha), device=alpha.device) == agent  # [N]
+            encoded = th.where(mine.unsqueeze(-1), encoded, encoded.detach())
+            log_prob = th.where(mine, log_prob, log_prob.detach())
         return (alpha * log_prob).sum(-1, keepdim=True) - self.frozen_head(_row(encoded)).amin(0)
 
 
