@@ -15,19 +15,23 @@ from utils.errors import UserError
 from utils.rl_utils import lambda_returns, tree_backup
 
 
-def test_loss_by_hand():
-    """Q_tot = 1, Q'_tot = 5, uniform policies.
+@pytest.mark.parametrize("alg", ["dop", "dop_official"])
+def test_loss_by_hand(alg):
+    """Q_tot = 1, Q'_tot = 5 (by b alone, or by equal Q_i whose weights sum to 1), uniform policies.
 
     On: 6.58, 6.5, 3. Off: delta = 1 + .9 x 5 - 5 = .5, 2 + .9 x 5 - 5 = 1.5, 3 - 5 = -2, so y = 5.5 + .9 x .5 p 1.5,
     6.5, 3 with p the uniform probability of the second joint action.
     """
     info = make_info()
     keys = {"gamma": GAMMA, "td_lambda": LAMBDA, "tree_lambda": 0.5, "kappa": 0.25, "critic_each_step": False}
-    learner = make_learner(make_config("dop", **keys), info)
+    learner = make_learner(make_config(alg, **keys), info)
     constant(learner.mac.agent, 0.0)
-    for mixer, value in ((learner.mixer, 1.0), (learner.targets["mixer"], 5.0)):
-        constant(mixer.k, 0.0)
-        constant(mixer.b, value)
+    for networks, value in ((learner, 1.0), (learner.targets, 5.0)):
+        if alg == "dop":
+            constant(networks.mixer.k, 0.0)
+            constant(networks.mixer.b, value)
+        else:
+            constant(networks.critic, value)
     batch = two_episodes(DISCRETE)
     p = (1.0 / batch.avail_actions[0, 1].sum(-1)).prod().item()
     off = [5.5 + 0.9 * 0.5 * p * 1.5, 6.5, 3.0]
