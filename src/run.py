@@ -10,19 +10,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch as th
 
 import envs
 from components.episode_buffer import ReplayBuffer
 from controllers import REGISTRY as CONTROLLERS
-from envs.multiagentenv import EnvInfo, EnvSpec, VecEnv
+from envs.multiagentenv import EnvInfo, VecEnv
 from learners import REGISTRY as LEARNERS
 from learners import Learner
 from runners import EpisodeStats, Runner, make_vec_env
 from utils import checkpoint
 from utils.config import Config
 from utils.interrupt import requested
-from utils.joint_values import joint_value_tables
+from utils.joint_values import record_tables
 from utils.logging import Logger
 from utils.seeding import derive_seed, seed_everything
 from utils.statistics import RunningMeans, episode_means
@@ -46,7 +47,8 @@ def run(config: Config, logger: Logger, run_dir: Path) -> None:
             loop.test()
         else:
             loop.train()
-        print_tables(spec, loop.learner, logger)
+        if spec.joint_actions is not None and spec.tables is not None:  # one-step games: what was learnt
+            logger.info(record_tables(spec, loop.learner, loop.greedy_actions(), run_dir))
     finally:
         env.close()
 
@@ -63,12 +65,6 @@ def build_learner(config: Config, info: EnvInfo, device: th.device) -> Learner:
     """Controller and learner, initialised from the run's seed, on `device`."""
     mac = CONTROLLERS[LEARNERS[config.learner].mac_class](config, info).to(device)
     return LEARNERS[config.learner](config, info, mac)
-
-
-def print_tables(spec: EnvSpec, learner: Learner, logger: Logger) -> None:
-    """For one-step games: the learnt joint and individual values beside each other."""
-    if spec.joint_actions is not None and spec.tables is not None:
-        logger.info(joint_value_tables(spec, learner))
 
 
 def stop_if_requested() -> None:
@@ -175,6 +171,11 @@ class TrainingLoop:
                 stop_if_requested()
                 stats += rollout.stats
         self.logger.log(self.t_env, episode_means(stats, "test_"))
+
+    def greedy_actions(self) -> np.ndarray:
+        """The first greedy joint action of a test episode, `[N,1|D]`."""
+        actions: np.ndarray = self.runner.collect(0, 1, self.t_env, test_mode=True, test=True).batch.data["actions"]
+        return actions[0, 0].copy()
 
     def _show_progress(self) -> None:
         self.logger.progress(self.t_env, self.learner.n_updates, self.timer.seconds)

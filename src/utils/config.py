@@ -118,8 +118,8 @@ def layers(alg: str | None, env: str | None) -> dict[str, Any]:
     if env is not None:
         layer = read_named("envs", env)
         check_keys(layer, FRAMEWORK_KEYS, f"key in envs/{env}.yaml")
-        merged = _overlay(merged, layer)
-    return merged if alg is None else _overlay(merged, read_named("algs", alg))
+        merged = overlay(merged, layer)
+    return merged if alg is None else overlay(merged, read_named("algs", alg))
 
 
 def merge(alg: str | None, env: str | None, overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def merge(alg: str | None, env: str | None, overrides: Mapping[str, Any]) -> dic
         raise UserError(f"name an environment: --env-config=ENV, one of {', '.join(available('envs'))}")
     if not isinstance(overrides.get("env_args", {}), Mapping):
         raise UserError("env_args is a mapping: set its keys one by one, as env_args.key=value")
-    merged = _overlay(layers(alg, env), overrides)
+    merged = overlay(layers(alg, env), overrides)
     if merged["seed"] is None:
         merged["seed"] = random.SystemRandom().randint(1, 10**9)  # the range of Sacred's own seeds
     return merged | checked(Config, merged, "key")
@@ -196,10 +196,10 @@ def as_dict(config: Config) -> dict[str, Any]:
     return data | own | {"env_args": dict(config.env_args)}
 
 
-def _overlay(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+def overlay(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     """Return `low` with the values of `high`; mappings are merged key by key."""
     out = dict(low)
     for key, value in high.items():
         both = isinstance(value, Mapping) and isinstance(out.get(key), Mapping)
-        out[key] = _overlay(out[key], value) if both else value
+        out[key] = overlay(out[key], value) if both else value
     return out

@@ -12,7 +12,7 @@ import yaml
 from utils.errors import UserError, nearest, shown
 
 CONFIG_DIR = Path(__file__).resolve().parent.parent / "config"
-KINDS = {"algs": "algorithm", "envs": "environment"}  # folder -> what its files describe
+KINDS = {"algs": "algorithm", "envs": "environment", "studies": "study"}  # folder -> what its files describe
 
 
 class _StrictLoader(yaml.SafeLoader):

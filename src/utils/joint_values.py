@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
+
 import numpy as np
 import torch as th
 
 from components.episode_buffer import TrainBatch
 from envs.multiagentenv import EnvSpec
 from learners import Learner
+
+FILE_NAME = "joint_values.json"
 
 
 @th.no_grad()
@@ -37,9 +43,26 @@ def joint_values(spec: EnvSpec, learner: Learner, actions: np.ndarray) -> tuple[
     return q_tot[:, 0, 0].cpu().numpy(), utilities[:, 0].cpu().numpy()
 
 
-def joint_value_tables(spec: EnvSpec, learner: Learner) -> str:
-    """The game's own tables of Q_tot and Q_i over its joint actions, as text."""
+def record_tables(spec: EnvSpec, learner: Learner, greedy: np.ndarray, folder: Path) -> str:
+    """The game's own tables of Q_tot and Q_i over its joint actions, as text, and as `folder/joint_values.json`.
+
+    Args:
+        spec: of a game with `joint_actions` and `tables`.
+        learner: whose values are asked for.
+        greedy: the joint action `[N,1|D]` of the greedy policies, recorded beside the values.
+        folder: the run's directory.
+    """
     assert spec.joint_actions is not None
     assert spec.tables is not None
-    q_tot, utilities = joint_values(spec, learner, spec.joint_actions())
+    actions = spec.joint_actions()
+    q_tot, utilities = joint_values(spec, learner, actions)
+    record = {
+        "joint_actions": actions.tolist(),  # [P,N,1|D]
+        "q_joint": q_tot.tolist(),  # [P]
+        "utilities": utilities.tolist(),  # [P,N]
+        "greedy": greedy.tolist(),  # [N,1|D]
+    }
+    part = folder / f".{FILE_NAME}.part"
+    part.write_text(json.dumps(record), encoding="utf-8")
+    os.replace(part, folder / FILE_NAME)
     return spec.tables(q_tot, utilities)

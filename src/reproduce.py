@@ -1,0 +1,88 @@
+"""Reproduce a study: run what is missing, then write its tables and figures.
+
+Examples:
+  python src/reproduce.py table1
+  python src/reproduce.py table2 --seeds 20 --jobs 4
+  python src/reproduce.py games --render           # only from the runs that exist
+
+Runs are ordinary runs of main.py below OUT/runs; finished ones are kept, so an interrupted command goes on where it
+was. Exit codes: 0 written, 1 runs failed, 2 bad input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from reproduction.study import load, studies
+from utils.errors import UserError, nearest
+
+DEFAULT_OUT = Path("results/paper")
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Command line to arguments.
+
+    Raises:
+        UserError: an unknown study, or a number that is not positive.
+    """
+    parser = argparse.ArgumentParser(
+        prog="reproduce.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="studies:\n" + "\n".join(f"  {name:10} {meaning}" for name, meaning in studies().items()),
+    )
+    parser.add_argument("study", help="what to reproduce, see below")
+    parser.add_argument("--seeds", type=int, help="number of seeds, 0 to SEEDS - 1 (default: the study's)")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one core each (default 2)")
+    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help=f"folder for runs and results ({DEFAULT_OUT})")
+    parser.add_argument("--render", action="store_true", help="run nothing, write the results of finished runs")
+    args = parser.parse_args(argv)
+    if args.study not in studies():
+        raise UserError(f"unknown study {args.study!r}{nearest(args.study, studies())}; known: {', '.join(studies())}")
+    for flag in ("seeds", "jobs"):
+        if getattr(args, flag) is not None and getattr(args, flag) < 1:
+            raise UserError(f"--{flag} must be at least 1, got {getattr(args, flag)}")
+    return args
+
+
+def reproduce(args: argparse.Namespace) -> int:
+    """Run the study and write its results; returns the exit code."""
+    study = load(args.study, args.seeds)
+    from reproduction.display import Display
+    from reproduction.renderers import render
+    from reproduction.session import check, collect, execute  # here: bad names are answered before PyTorch is imported
+
+    for name in study.missing:
+        print(f"not in this version, left out: {name}", file=sys.stderr)
+    check(study)
+    out = args.out.expanduser().resolve()
+    failed = [] if args.render else execute(study.cells(), out, args.jobs, Display(study.name))
+    results = collect(study, out)
+    if not results:
+        raise UserError(f"no finished run of {study.name} in {str(out)!r}")
+    for path in render(study, results, out):
+        print(path)
+    for cell in failed:
+        print(f"failed: {cell.run_id}, see {out / 'runs' / cell.run_id}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)  # Sacred imports it
+    try:
+        return reproduce(parse(argv))
+    except UserError as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

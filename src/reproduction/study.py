@@ -1,0 +1,230 @@
+"""A study: methods, cases and seeds whose product is a list of runs, read from `config/studies/<name>.yaml`.
+
+The keys of a run are merged in this order, later ones win: the study's `with`, the method's `with`, the case's `with`,
+the case's `per_method` entry of the method. How to add a study: docs/reproduce.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Annotated, Any
+
+from utils.config import layers, overlay
+from utils.configfile import available, read_named
+from utils.errors import Range, UserError, check_keys, nearest, typed
+
+DIGEST_CHARS = 8  # of a run's settings in the name of its folder
+NOT_SETTINGS = ("seed", "label", "local_results_path", "name")  # may differ between runs that count as the same
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row: an algorithm with its settings.
+
+    Args:
+        name: as tables show it.
+        alg: name of a file in config/algs.
+        overrides: its keys, nested as on the command line.
+    """
+
+    name: str
+    alg: str
+    overrides: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One column: a game, protocol or schedule that every method meets.
+
+    Args:
+        name: short, for file names.
+        title: as tables show it.
+        overrides: keys for all methods.
+        per_method: keys for single methods, by their names.
+        methods: names of the methods that meet this case; all if empty.
+        seeds: number of seeds, where it is not the study's; --seeds does not change it.
+        seed_keys: dotted keys that take the run's seed as value, such as env_args.random_seed: one game per seed.
+        info: free data for the renderer.
+    """
+
+    name: str
+    title: str
+    overrides: Mapping[str, Any]
+    per_method: Mapping[str, Mapping[str, Any]]
+    methods: tuple[str, ...] = ()
+    seeds: int | None = None
+    seed_keys: tuple[str, ...] = ()
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method in one case with one seed: one run."""
+
+    method: Method
+    case: Case
+    env: str
+    seed: int
+    overrides: Mapping[str, Any]
+
+    @property
+    def run_id(self) -> str:
+        """Name of the run's folder: the same settings have the same name, whichever study asks for them."""
+        text = json.dumps([self.method.alg, self.env, self.overrides], sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:DIGEST_CHARS]
+        return f"{self.method.alg}_{self.env}_{digest}_s{self.seed}"
+
+    def arguments(self) -> list[str]:
+        """The command line after `main.py`, without where results go."""
+        assignments = [f"{key}={value!r}" for key, value in flat(self.overrides)]
+        return [f"--config={self.method.alg}", f"--env-config={self.env}", "with", *assignments, f"seed={self.seed}"]
+
+    def settings(self) -> dict[str, Any]:
+        """The complete configuration as recorded, without what may differ between equal runs."""
+        merged = overlay(_below(self.method.alg, self.env), self.overrides)
+        return {key: value for key, value in merged.items() if key not in NOT_SETTINGS}
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """Keys of a study's yaml."""
+
+    title: str  # heading of the report
+    about: str  # one paragraph below it
+    renderer: str  # name in reproduction.renderers
+    env: str  # name of a file in config/envs
+    seeds: Annotated[int, Range(1)]  # number of seeds if --seeds is not given
+    methods: Mapping[str, Any]  # name -> algorithm, or {alg: ..., with: {...}}
+    cases: Mapping[str, Any]  # name -> {title, with, per_method, methods, seeds, seed_keys, info}
+    shared: Mapping[str, Any] = field(default_factory=dict)  # keys for every run
+    info: Mapping[str, Any] = field(default_factory=dict)  # free data for the renderer, such as the paper's numbers
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study that has been read and checked.
+
+    Args:
+        name: of its file.
+        file: the keys.
+        methods: those whose algorithm exists.
+        cases: in the file's order.
+        seeds: number of seeds of cases that do not set their own.
+        missing: names of the methods whose algorithm does not exist in this version.
+    """
+
+    name: str
+    file: StudyFile
+    methods: tuple[Method, ...]
+    cases: tuple[Case, ...]
+    seeds: int
+    missing: tuple[str, ...] = ()
+
+    def cells(self) -> list[Cell]:
+        """All runs: case by case and seed by seed, so that an interrupted study has something of everything."""
+        return [
+            self._cell(method, case, seed)
+            for seed in range(max(self.seeds_of(case) for case in self.cases))
+            for case in self.cases
+            for method in self.methods_of(case)
+            if seed < self.seeds_of(case)
+        ]
+
+    def seeds_of(self, case: Case) -> int:
+        """Number of seeds of a case; they are 0, 1, ..."""
+        return self.seeds if case.seeds is None else case.seeds
+
+    def methods_of(self, case: Case) -> list[Method]:
+        """The methods that meet a case."""
+        return [method for method in self.methods if not case.methods or method.name in case.methods]
+
+    def _cell(self, method: Method, case: Case, seed: int) -> Cell:
+        keys = overlay(self.file.shared, method.overrides)
+        for layer in (case.overrides, case.per_method.get(method.name, {})):
+            keys = overlay(keys, layer)
+        for key in case.seed_keys:
+            keys = overlay(keys, nested(key, seed))
+        return Cell(method, case, self.file.env, seed, keys)
+
+
+def studies() -> dict[str, str]:
+    """Return name -> one-line meaning of each study."""
+    return available("studies")
+
+
+def load(name: str, seeds: int | None = None) -> Study:
+    """Read the study `name`; `seeds` replaces the number of seeds of all its cases.
+
+    Raises:
+        UserError: there is no such study, or its file is wrong.
+    """
+    return from_mapping(name, read_named("studies", name), seeds)
+
+
+def from_mapping(name: str, data: Mapping[str, Any], seeds: int | None = None) -> Study:
+    """The study of an already read file; see `load`."""
+    where = f"studies/{name}.yaml"
+    file = typed(StudyFile, data, f"{where} key")
+    methods = [_method(key, value, where) for key, value in file.methods.items()]
+    known = available("algs")
+    present = tuple(method for method in methods if method.alg in known)
+    cases = tuple(_case(key, value, set(file.methods), where) for key, value in file.cases.items())
+    missing = tuple(method.name for method in methods if method.alg not in known)
+    return Study(name, file, present, cases, seeds or file.seeds, missing)
+
+
+@cache
+def _below(alg: str, env: str) -> dict[str, Any]:
+    return layers(alg, env)
+
+
+def _method(name: str, value: Any, where: str) -> Method:
+    given: Mapping[str, Any] = {"alg": value} if isinstance(value, str) else value
+    _check_mapping(given, ("alg", "with"), f"{where}: method {name!r}")
+    if not isinstance(given.get("alg"), str):
+        raise UserError(f"{where}: method {name!r} names no algorithm (alg: NAME)")
+    return Method(name, given["alg"], given.get("with", {}))
+
+
+def _case(name: str, value: Any, methods: set[str], where: str) -> Case:
+    given = {} if value is None else value
+    what = f"{where}: case {name!r}"
+    _check_mapping(given, ("title", "with", "per_method", "methods", "seeds", "seed_keys", "info"), what)
+    per_method, only = given.get("per_method", {}), given.get("methods", [])
+    for method in (*per_method, *only):
+        if method not in methods:
+            raise UserError(f"{what}: unknown method {method!r}{nearest(method, methods)}")
+    return Case(
+        name,
+        given.get("title", name),
+        given.get("with", {}),
+        per_method,
+        tuple(only),
+        given.get("seeds"),
+        tuple(given.get("seed_keys", ())),
+        given.get("info", {}),
+    )
+
+
+def _check_mapping(given: Any, keys: tuple[str, ...], what: str) -> None:
+    if not isinstance(given, Mapping):
+        raise UserError(f"{what} must be a mapping with the keys {', '.join(keys)}")
+    check_keys(given, keys, f"{what}: key")
+
+
+def flat(nested: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Dotted keys and values of a nested mapping: `{"a": {"b": 1}}` -> `[("a.b", 1)]`."""
+    pairs: list[tuple[str, Any]] = []
+    for key, value in nested.items():
+        pairs += flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(prefix + key, value)]
+    return pairs
+
+
+def nested(key: str, value: Any) -> dict[str, Any]:
+    """The inverse of `flat` for one key: `"a.b", 1` -> `{"a": {"b": 1}}`."""
+    first, _, rest = key.partition(".")
+    return {first: nested(rest, value) if rest else value}
