@@ -91,7 +91,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class StudyFile:
-    """Keys of a study's yaml."""
+    """Keys of a study's yaml. With `base: STUDY`, `shared` and `methods` of that study come first."""
 
     title: str  # heading of the report
     about: str  # one paragraph below it
@@ -157,12 +157,16 @@ def studies() -> dict[str, str]:
 
 
 def load(name: str, seeds: int | None = None) -> Study:
-    """Read the study `name`; `seeds` replaces the number of seeds of all its cases.
+    """Read the study `name`; `seeds` replaces the number of seeds, except of cases that set their own.
 
     Raises:
         UserError: there is no such study, or its file is wrong.
     """
-    return from_mapping(name, read_named("studies", name), seeds)
+    data = read_named("studies", name)
+    if (base := data.pop("base", None)) is not None:
+        below = read_named("studies", str(base))
+        data = overlay({key: below.get(key, {}) for key in ("shared", "methods")}, data)
+    return from_mapping(name, data, seeds)
 
 
 def from_mapping(name: str, data: Mapping[str, Any], seeds: int | None = None) -> Study:
