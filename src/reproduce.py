@@ -36,7 +36,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         epilog="studies:\n" + "\n".join(f"  {name:10} {meaning}" for name, meaning in studies().items()),
     )
     parser.add_argument("study", help="what to reproduce, see below")
-    parser.add_argument("--seeds", type=int, help="number of seeds, 0 to SEEDS - 1 (default: the study's)")
+    parser.add_argument("--seeds", type=int, help="seeds 0 to SEEDS - 1, or as many as a case has (default: all)")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one core each (default 2)")
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help=f"folder for runs and results ({DEFAULT_OUT})")
     parser.add_argument("--render", action="store_true", help="run nothing, write the results of finished runs")

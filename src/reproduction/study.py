@@ -46,7 +46,7 @@ class Case:
         overrides: keys for all methods.
         per_method: keys for single methods, by their names.
         methods: names of the methods that meet this case; all if empty.
-        seeds: number of seeds, where it is not the study's; --seeds does not change it.
+        seeds: number of seeds, where it is not the study's.
         seed_keys: dotted keys that take the run's seed as value, such as env_args.random_seed: one game per seed.
         info: free data for the renderer.
     """
@@ -113,7 +113,8 @@ class Study:
         file: the keys.
         methods: those whose algorithm exists.
         cases: in the file's order.
-        seeds: number of seeds of cases that do not set their own.
+        seeds: number of seeds; cases may set their own.
+        limit: no case has more seeds than this.
         missing: names of the methods whose algorithm does not exist in this version.
     """
 
@@ -123,6 +124,7 @@ class Study:
     cases: tuple[Case, ...]
     seeds: int
     missing: tuple[str, ...] = ()
+    limit: int | None = None
 
     def cells(self) -> list[Cell]:
         """All runs: case by case and seed by seed, so that an interrupted study has something of everything."""
@@ -136,7 +138,8 @@ class Study:
 
     def seeds_of(self, case: Case) -> int:
         """Number of seeds of a case; they are 0, 1, ..."""
-        return self.seeds if case.seeds is None else case.seeds
+        own = self.seeds if case.seeds is None else case.seeds
+        return own if self.limit is None else min(own, self.limit)
 
     def methods_of(self, case: Case) -> list[Method]:
         """The methods that meet a case."""
@@ -157,7 +160,7 @@ def studies() -> dict[str, str]:
 
 
 def load(name: str, seeds: int | None = None) -> Study:
-    """Read the study `name`; `seeds` replaces the number of seeds, except of cases that set their own.
+    """Read the study `name`; with `seeds`, that many of every case, or a case's own number where that is smaller.
 
     Raises:
         UserError: there is no such study, or its file is wrong.
@@ -178,7 +181,7 @@ def from_mapping(name: str, data: Mapping[str, Any], seeds: int | None = None) -
     present = tuple(method for method in methods if method.alg in known)
     cases = tuple(_case(key, value, set(file.methods), where) for key, value in file.cases.items())
     missing = tuple(method.name for method in methods if method.alg not in known)
-    return Study(name, file, present, cases, seeds or file.seeds, missing)
+    return Study(name, file, present, cases, seeds or file.seeds, missing, seeds)
 
 
 @cache

@@ -45,15 +45,15 @@ def _groups(study: Study, case: Case, results: Sequence[Result]) -> Groups:
 
 def _table(groups: Groups, report: Report) -> None:
     head = ["method", "optimum found (Wilson 95 %)", "greedy payoff (mean ± 95 %)", "share of the best payoff"]
-    head += ["largest error of Q_jt, median seed"]
+    head += ["largest error of Q_jt: median seed", "worst seed"]
     rows = []
     for name, learnt in groups.items():
         for one in learnt:
             report.row(one.line())
         rate = shown_rate(sum(one.success for one in learnt), len(learnt))
         shares = [one.gained / one.payoff.max() for one in learnt]
-        gained = shown_mean([one.gained for one in learnt])
-        rows.append([name, rate, gained, shown_mean(shares), f"{median(learnt).error:.2f}"])
+        gained, worst = shown_mean([one.gained for one in learnt]), max(one.error for one in learnt)
+        rows.append([name, rate, gained, shown_mean(shares), f"{median(learnt).error:.3f}", f"{worst:.3f}"])
     report.table(head, rows)
 
 

@@ -40,6 +40,7 @@ def test_a_case_may_have_its_own_methods_seeds_and_keys_that_follow_the_seed():
     assert [(c.method.name, c.seed, c.overrides["env_args"]) for c in cells] == [
         ("QMIX", k, {"random_seed": k}) for k in range(3)
     ]
+    assert len(from_mapping("s", data(cases={"one": case}), seeds=2).cells()) == 2
 
 
 def test_the_command_line_reads_back_as_the_settings():
