@@ -15,6 +15,7 @@ from reproduction.report import columns_of, seconds
 from reproduction.session import Result
 
 PAIR = 2  # agents of games that fit into a square
+MAX_COLUMNS = 16  # joint values in a CSV line
 TOLERANCE = 1e-9  # of a payoff that counts as the best
 
 
@@ -77,9 +78,6 @@ class Learnt:
             "commit": self.result.commit,
             **(q_joint if self.payoff.size <= MAX_COLUMNS else {}),
         }
-
-
-MAX_COLUMNS = 16  # joint values in a CSV line
 
 
 def _names(joint: tuple[int, ...]) -> str:

@@ -36,7 +36,7 @@ class Method:
     overrides: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a key of dictionaries: equal only to itself
 class Case:
     """One column: a game, protocol or schedule that every method meets.
 
