@@ -7,8 +7,9 @@ S state, U encoded action, I agent input.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -128,8 +129,9 @@ class TrainBatch:
                 yield slice(t, t + 1), self.rows_taken[t : t + 1]
 
     def inputs(self, spec: InputSpec) -> Tensor:
-        """Inputs of a per-agent network at every observation, `[B,T+1,N,I]`."""
-        return build_inputs(spec, self.obs, self.state, self.last_actions)
+        """Inputs of a per-agent network at every observation, `[B,T+1,N,I]`; time first in memory, as it is packed."""
+        fields = (x.transpose(0, 1) for x in (self.obs, self.state, self.last_actions))
+        return build_inputs(spec, *fields).transpose(0, 1)
 
 
 class ReplayBuffer:
@@ -259,27 +261,41 @@ class ReplayBuffer:
             rows = rows.float()
         return rows.view(*shape, *rows.shape[1:]).transpose(0, 1)  # [B,T+1,...]
 
-    def state(self) -> dict[str, Any]:
-        """Everything needed to go on exactly as before, as tensors, numbers and strings."""
-        return {
-            "rows": {name: th.from_numpy(array[: self.n_touched].copy()) for name, array in self.rows.items()},
-            "episodes": th.from_numpy(np.concatenate([*self.episodes, np.zeros(0, np.int64)])),
-            "lengths": [len(rows) for rows in self.episodes],
-            "free": list(self.free),
-            "n_inserted": self.n_inserted,
-            "rng": _rng_state(self.rng),
-        }
+    def position(self) -> dict[str, Any]:
+        """What has to be known beside the episodes themselves (`pages`) to go on exactly as before."""
+        return {"n_inserted": self.n_inserted, "stored": len(self.episodes), "rng": _rng_state(self.rng)}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """The inverse of `state`."""
-        self.n_touched = len(state["rows"]["reward"])
-        for name, rows in state["rows"].items():
-            self.rows[name][: self.n_touched] = rows.numpy()
-        ends = np.cumsum(state["lengths"], dtype=np.int64)
-        self.episodes = deque(np.split(state["episodes"].numpy().copy(), ends)[:-1])
-        self.free = list(state["free"])
-        self.n_inserted = state["n_inserted"]
-        restored = state["rng"]
+    def pages(self, first: int, max_bytes: int) -> tuple[int, dict[str, Any]]:
+        """Stored episodes from the `first` on (as counted by `n_inserted`), about `max_bytes` of them, at least one.
+
+        Returns:
+            The number after the last one returned, and the episodes: their `lengths` in rows, and every field's
+            `rows` one after the other.
+        """
+        oldest, row_bytes = self.n_inserted - len(self.episodes), sum(rows[0].nbytes for rows in self.rows.values())
+        chosen: list[np.ndarray] = []
+        for rows in islice(self.episodes, first - oldest, None):
+            chosen.append(rows)
+            if sum(map(len, chosen)) * row_bytes >= max_bytes:
+                break
+        index = np.concatenate(chosen)
+        content = {name: th.from_numpy(array[index]) for name, array in self.rows.items()}
+        return first + len(chosen), {"lengths": [len(rows) for rows in chosen], "rows": content}
+
+    def refill(self, position: dict[str, Any], pages: Iterable[tuple[int, dict[str, Any]]]) -> None:
+        """The inverse of `position` and `pages`, given with their first episode's number; samples are the same then.
+
+        Episodes lie in other rows than before, which nobody can tell. Episodes too old to be stored are left out.
+        """
+        oldest = position["n_inserted"] - position["stored"]
+        self.episodes.clear()
+        self.free, self.n_touched, self.n_inserted = [], 1, oldest
+        for first, page in pages:
+            ends = np.cumsum(page["lengths"], dtype=np.int64)
+            for k in range(max(oldest - first, 0), len(ends)):
+                rows = slice(int(ends[k]) - page["lengths"][k], int(ends[k]))
+                self.insert({name: values[rows].numpy() for name, values in page["rows"].items()})
+        restored = position["rng"]
         self.rng.bit_generator.state = restored | {
             "state": {name: int(value) for name, value in restored["state"].items()}
         }

@@ -1,6 +1,7 @@
 """Checkpoints on disk: one file each, written atomically, checked when read, loaded without running any code.
 
-Layout: `<run_dir>/models/<t_env>/checkpoint.th`, a nested dictionary of tensors, numbers, strings and lists.
+A file holds a nested dictionary of tensors, numbers, strings and lists. The networks of a run lie in
+`<run_dir>/models/<t_env>/checkpoint.th`; what a killed run goes on from is in `utils/snapshots.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch as th
 from utils.errors import UserError
 
 FILE_NAME = "checkpoint.th"
-FORMAT = 1  # raised when a reader of this version could not read what is written
+FORMAT = 2  # raised when a reader of this version could not read what is written
 
 
 class CheckpointError(UserError):
@@ -24,43 +25,58 @@ class CheckpointError(UserError):
 
 
 def save(path_dir: Path | str, state: Mapping[str, Any]) -> Path:
-    """Write `state` to `<path_dir>/checkpoint.th` so that a crash at any moment leaves the old file or the new.
+    """`write` to `<path_dir>/checkpoint.th`, usually `<run_dir>/models/<t_env>`; returns the path of the file."""
+    file = Path(path_dir) / FILE_NAME
+    write(file, state)
+    _sync_directory(file.parent.parent)
+    return file
+
+
+def write(file: Path, state: Mapping[str, Any]) -> str:
+    """Write `state` to `file` so that a crash at any moment leaves the old file or the new.
 
     Args:
-        path_dir: made if missing, usually `<run_dir>/models/<t_env>`.
+        file: where to; its folder is made if missing.
         state: nested dictionaries, lists and tuples of tensors, numbers, strings, bytes, booleans and None.
 
     Returns:
-        The path of the file.
+        The checksum.
 
     Raises:
         TypeError: `state` holds something else, for example a NumPy array; the message says where.
     """
-    folder = Path(path_dir)
-    folder.mkdir(parents=True, exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     body = _plain(state, "state")
-    target, part = folder / FILE_NAME, folder / f".{FILE_NAME}.{os.getpid()}"
+    checksum = _digest(body)
+    part = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        with part.open("wb") as file:
-            th.save({"format": FORMAT, "checksum": _digest(body), "state": body}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, target)
+        with part.open("wb") as opened:
+            th.save({"format": FORMAT, "checksum": checksum, "state": body}, opened)
+            opened.flush()
+            os.fsync(opened.fileno())
+        os.replace(part, file)
     finally:
         part.unlink(missing_ok=True)
-    for directory in (folder, folder.parent):
-        _sync_directory(directory)
-    return target
+    _sync_directory(file.parent)
+    return checksum
 
 
 def load(path: Path | str) -> dict[str, Any]:
-    """Read a checkpoint, the file or the folder it lies in, onto the CPU.
+    """`read` a checkpoint, the file or the folder it lies in."""
+    file = Path(path)
+    return read(file / FILE_NAME if file.is_dir() else file)
+
+
+def read(file: Path, checksum: str = "") -> dict[str, Any]:
+    """Read a checkpoint file onto the CPU.
+
+    Args:
+        file: what `write` wrote.
+        checksum: the one that `write` returned, if the file must be that one and no other.
 
     Raises:
         CheckpointError: it cannot be read, its checksum is wrong or its format another.
     """
-    file = Path(path)
-    file = file / FILE_NAME if file.is_dir() else file
     try:
         whole = th.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file makes PyTorch raise almost anything
@@ -71,6 +87,8 @@ def load(path: Path | str) -> dict[str, Any]:
         raise CheckpointError(f"checkpoint {file} has format {found!r}, this version reads {FORMAT}")
     if _digest(whole["state"]) != whole["checksum"]:
         raise CheckpointError(f"checkpoint {file} is damaged: its content does not match its checksum")
+    if checksum not in ("", whole["checksum"]):
+        raise CheckpointError(f"checkpoint {file} is not the expected one: its checksum differs")
     state: dict[str, Any] = whole["state"]
     return state
 
@@ -139,8 +157,8 @@ def _key(key: Any, where: str) -> int | str:
 
 
 def _digest(state: Any) -> str:
-    """Checksum of structure, types and every bit of the tensors."""
-    digest = hashlib.blake2b(digest_size=16)
+    """SHA-256 of structure, types and every bit of the tensors."""
+    digest = hashlib.sha256()
     _feed(digest, state)
     return digest.hexdigest()
 
