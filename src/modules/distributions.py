@@ -37,13 +37,13 @@ class MaskedCategorical:
             if avail.shape != logits.shape:
                 raise ValueError(f"logits {tuple(logits.shape)} and avail {tuple(avail.shape)} differ")
             logits = logits.masked_fill(~avail, th.finfo(logits.dtype).min)
-        self.avail = avail
+        self.avail, self.logits = avail, logits
         self.log_probs = F.log_softmax(logits, dim=-1)  # [...,A]
 
     @property
     def probs(self) -> Tensor:
         """`[...,A]`, exactly 0 where unavailable."""
-        return self.log_probs.exp()
+        return F.softmax(self.logits, dim=-1)  # not exp(log_probs): exp is many times slower where it underflows
 
     def sample(self, uniform: Tensor) -> Tensor:
         """Inverse-CDF sample: uniform `[...]` in [0,1) -> indices `[...,1]`, never an unavailable one."""

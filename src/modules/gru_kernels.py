@@ -35,35 +35,30 @@ def _sigmoid(x):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
-def forward_step(start, x_gates, h_gates, before, saved):  # type: ignore[no-untyped-def]
+def forward_step(start, h_gates, before, gates, h_n, hidden):  # type: ignore[no-untyped-def]
     """One step for the rows `start .. start + count`, count = rows of `before`.
 
     Args:
         start: first packed row of the step.
-        x_gates: input part of the gates, `[G,P,3H]`.
         h_gates: h_{t-1} W + b, `[G,M,3H]`, the first count rows.
         before: h_{t-1}, `[G,count,H]`.
-        saved: (rz `[G,P,2H]`, h_n, new, hidden `[G,P,H]`), written at the step's rows.
+        gates: `[G,P,3H]`: in, the input part; out, r, z and n.
+        h_n: h_{t-1} W_n + b_n, `[G,P,H]`, written at the step's rows.
+        hidden: h_t, `[G,P,H]`, written at the step's rows.
     """
-    rz, h_n, new, hidden = saved
     groups, count, size = before.shape
     for g in range(groups):
         for m in range(count):
-            x, h, old = x_gates[g, start + m], h_gates[g, m], before[g, m]
-            gates, inner, candidate, after = (
-                rz[g, start + m],
-                h_n[g, start + m],
-                new[g, start + m],
-                hidden[g, start + m],
-            )
+            x, h, old = gates[g, start + m], h_gates[g, m], before[g, m]
+            inner, after = h_n[g, start + m], hidden[g, start + m]
             for j in range(2 * size):
-                gates[j] = _sigmoid(x[j] + h[j])
+                x[j] = _sigmoid(x[j] + h[j])
             for j in range(size):
                 inner[j] = h[2 * size + j]
             for j in range(size):
-                candidate[j] = _tanh(x[2 * size + j] + gates[j] * inner[j])
+                x[2 * size + j] = _tanh(x[2 * size + j] + x[j] * h[2 * size + j])
             for j in range(size):
-                after[j] = candidate[j] + gates[size + j] * (old[j] - candidate[j])
+                after[j] = x[2 * size + j] + x[size + j] * (old[j] - x[2 * size + j])
 
 
 @nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
@@ -74,27 +69,24 @@ def backward_step(start, grad, before, saved, grads, d_h):  # type: ignore[no-un
         start: first packed row of the step.
         grad: of the outputs, `[G,P,H]`.
         before: h_{t-1}, `[G,count,H]`.
-        saved: (rz, h_n, new, hidden) of the forward pass.
-        grads: (d_gates, d_x) `[G,P,3H]`, written: with respect to h_{t-1} W + b and to the input part.
+        saved: (gates, h_n) of the forward pass.
+        grads: (d_gates `[G,P,3H]`, d_n `[G,P,H]`), written: with respect to h_{t-1} W + b; to the input part of n.
         d_h: `[G,M,H]`: in, gradient of h_t through step t + 1; out, what reaches h_{t-1} past the gates.
     """
-    rz, h_n, new, _ = saved
-    d_gates, d_x = grads
+    gates, h_n = saved
+    d_gates, d_new = grads
     groups, count, size = before.shape
     for g in range(groups):
         for m in range(count):
-            gates, inner, candidate, old = rz[g, start + m], h_n[g, start + m], new[g, start + m], before[g, m]
-            out, out_x, now, carry = d_gates[g, start + m], d_x[g, start + m], grad[g, start + m], d_h[g, m]
+            x, inner, old = gates[g, start + m], h_n[g, start + m], before[g, m]
+            out, out_n, now, carry = d_gates[g, start + m], d_new[g, start + m], grad[g, start + m], d_h[g, m]
             for j in range(size):
-                r, z, n = gates[j], gates[size + j], candidate[j]
+                r, z, n = x[j], x[size + j], x[2 * size + j]
                 d = carry[j] + now[j]
                 d_n = d * (ONE - z) * (ONE - n * n)
                 d_z = d * (old[j] - n) * z * (ONE - z)
-                d_r = d_n * inner[j] * r * (ONE - r)
-                out[j] = d_r
+                out[j] = d_n * inner[j] * r * (ONE - r)
                 out[size + j] = d_z
                 out[2 * size + j] = d_n * r
-                out_x[j] = d_r
-                out_x[size + j] = d_z
-                out_x[2 * size + j] = d_n
+                out_n[j] = d_n
                 carry[j] = d * z
