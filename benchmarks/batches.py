@@ -1,0 +1,80 @@
+"""What the learner and buffer benchmarks share: map shapes, batches of random numbers, medians, tables."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+import envs
+from components.action_space import DiscreteActions
+from components.episode_buffer import ReplayBuffer, TrainBatch
+from envs.multiagentenv import EnvInfo
+from runners import make_vec_env
+
+# map -> steps of an episode: about the mean length of episodes in training, shorter than the time limit
+STEPS = {"3s_vs_3z": 60, "MMM2": 80, "2c_vs_64zg": 100}
+
+
+def map_info(name: str) -> EnvInfo:
+    """Sizes of a map, from the embedded engine."""
+    spec = envs.resolve("sc2", {"map_name": name, "engine": "embedded"})
+    env = make_vec_env(spec, "batched", 1, 10.0)
+    env.close()
+    return env.env_info
+
+
+def random_episode(info: EnvInfo, length: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Numbers of the right shapes and types; about half of the actions are available, the first always."""
+    assert isinstance(info.action_space, DiscreteActions)
+    rows, n_agents = length + 1, info.n_agents
+    avail = rng.random((rows, n_agents, info.action_space.n_actions)) < 0.5
+    avail[..., 0] = True
+    taken = (avail * rng.random(avail.shape)).argmax(-1)[..., None]
+    terminated = np.zeros((rows, 1), np.bool_)
+    terminated[length - 1] = True
+    return {
+        "obs": rng.uniform(-1, 1, (rows, n_agents, info.obs_dim)).astype(np.float32),
+        "state": rng.uniform(-1, 1, (rows, info.state_dim)).astype(np.float32),
+        "avail_actions": avail,
+        "actions": taken.astype(np.min_scalar_type(info.action_space.n_actions)),
+        "reward": rng.normal(size=(rows, 1)).astype(np.float32),
+        "terminated": terminated,
+    }
+
+
+def random_batch(info: EnvInfo, lengths: Sequence[int], seed: int = 0) -> TrainBatch:
+    """Episodes of the given lengths."""
+    rng = np.random.default_rng(seed)
+    buffer = ReplayBuffer(info, len(lengths), seed)
+    for length in lengths:
+        buffer.insert(random_episode(info, length, rng))
+    return buffer.recent(len(lengths))
+
+
+def seconds(action: Callable[[], Any]) -> float:
+    """Wall time of one call."""
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def report(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """One Markdown table (or a JSON list) of rows with the same keys; floats to three significant digits."""
+    if as_json:
+        print(json.dumps(rows))
+        return
+    cells = [[f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()] for row in rows]
+    names = list(rows[0])
+    widths = [max(len(name), *(len(row[k]) for row in cells)) for k, name in enumerate(names)]
+    print("| " + " | ".join(name.ljust(width) for name, width in zip(names, widths, strict=True)) + " |")
+    print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    for row in cells:
+        print("| " + " | ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) + " |")

@@ -1,0 +1,121 @@
+"""Time of one update: `python benchmarks/learner.py [--algs fop,qmix] [--maps 3s_vs_3z,MMM2] [--against PATH]`.
+
+32 episodes of the same length, so that nothing is saved on padding. FLOPs are those of matrix products, counted;
+the peak is the best of square float32 products timed between the updates. `--against PATH` times the learner of
+another PyMARL-family checkout on the same batch, in an interpreter of its own, update by update in turn with ours.
+Memory is what the update adds to the resident size. Timings here are of the CPU; GPU: not run here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch as th
+from against import Reference
+from batches import STEPS, map_info, random_batch, report, seconds
+from torch.utils.flop_counter import FlopCounterMode
+
+from components.episode_buffer import TrainBatch
+from controllers import REGISTRY as CONTROLLERS
+from envs.multiagentenv import EnvInfo
+from learners import REGISTRY as LEARNERS
+from learners import Learner
+from utils.config import build_config
+from utils.errors import UserError, nearest
+
+GEMM_SIZE = 1024
+T_ENV = 100_000  # where schedules stand
+
+
+def make_learner(alg: str, info: EnvInfo, overrides: dict[str, Any]) -> Learner:
+    """Controller and learner of an algorithm, as the training loop makes them."""
+    config = build_config(alg, "sc2", {"seed": 1} | overrides)
+    th.manual_seed(1)
+    return LEARNERS[config.learner](config, info, CONTROLLERS[LEARNERS[config.learner].mac_class](config, info))
+
+
+def gemm_rate() -> float:
+    """FLOP/s of one square matrix product."""
+    a, b = th.rand(GEMM_SIZE, GEMM_SIZE), th.rand(GEMM_SIZE, GEMM_SIZE)
+    return 2 * GEMM_SIZE**3 / min(seconds(lambda: a @ b) for _ in range(3))
+
+
+def count_flops(learner: Learner, batch: TrainBatch) -> int:
+    """Of the matrix products of one update, forward and backward."""
+    with FlopCounterMode(display=False) as counter:
+        learner.update(batch, T_ENV)
+    return counter.get_total_flops()
+
+
+def added_memory(learner: Learner, batch: TrainBatch) -> float | None:
+    """MiB by which one update raises the resident size at its highest; None where Linux does not tell."""
+    reset = Path("/proc/self/clear_refs")
+    if not reset.exists():
+        return None
+    reset.write_text("5")
+    before = psutil.Process().memory_info().rss
+    learner.update(batch, T_ENV)
+    status = Path("/proc/self/status").read_text()
+    highest = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) * 1024
+    return max(highest - before, 0) / 2**20
+
+
+def time_alg(alg: str, name: str, args: argparse.Namespace) -> dict[str, Any]:
+    """One row: an algorithm on a map's shape."""
+    info = map_info(name)
+    batch = random_batch(info, [STEPS[name]] * args.batch_size)
+    learner = make_learner(alg, info, {"batch_size": args.batch_size})
+    memory = added_memory(learner, batch)
+    flops = count_flops(learner, batch)
+    reference = Reference(args.against, alg, info, batch, args.threads) if args.against else None
+    ours, theirs, peak = [], [], 0.0
+    for _ in range(args.repeats):
+        ours.append(seconds(lambda: learner.update(batch, T_ENV)))
+        peak = max(peak, gemm_rate())
+        if reference:
+            theirs.append(reference.update())
+    row: dict[str, Any] = {"alg": alg, "map": name, "T": STEPS[name], "N": info.n_agents}
+    row |= {"ms": statistics.median(ours) * 1e3, "GFLOP": flops / 1e9, "peak GFLOP/s": peak / 1e9}
+    row |= {"share of peak": flops / statistics.median(ours) / peak, "MiB": memory}
+    if reference:
+        reference.close()
+        row |= {"theirs ms": statistics.median(theirs) * 1e3, "ratio": statistics.median(theirs) / row["ms"] * 1e3}
+    return row
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--algs", default="fop,fop_official,qmix", help="comma-separated")
+    parser.add_argument("--maps", default=",".join(STEPS), help="comma-separated")
+    parser.add_argument("--batch-size", type=int, default=32, help="episodes")
+    parser.add_argument("--repeats", type=int, default=9, help="updates whose median is taken")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--against", type=Path, help="another PyMARL-family checkout")
+    parser.add_argument("--json", action="store_true", help="a list of objects in place of the table")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Time what the command line asks for."""
+    args = parse()
+    th.set_num_threads(args.threads)
+    try:
+        for name in args.maps.split(","):
+            if name not in STEPS:
+                raise UserError(f"map {name}: no shape is set for it; one of {', '.join(STEPS)}{nearest(name, STEPS)}")
+        rows = [time_alg(alg, name, args) for alg in args.algs.split(",") for name in args.maps.split(",")]
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    report(rows, args.json)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
