@@ -42,9 +42,10 @@ $(VENV)/.run-ready: requirements.txt $(VENV)/.made
 	@$(PIP) install -r requirements.txt
 	@touch $@
 
-$(VENV)/.dev-ready: requirements-dev.txt $(VENV)/.run-ready
-	@echo "installing requirements-dev.txt into $(VENV)"
+$(VENV)/.dev-ready: requirements-dev.txt requirements-sc2-client.txt $(VENV)/.run-ready
+	@echo "installing requirements-dev.txt and requirements-sc2-client.txt into $(VENV)"
 	@$(PIP) install -r requirements-dev.txt
+	@$(PIP) install --no-deps -r requirements-sc2-client.txt
 	@touch $@
 
 # Stays as it is once made; an attempt that was cut short is repeated.
