@@ -1,4 +1,4 @@
-"""PettingZoo's parallel API over the embedded engine. Needs the `pettingzoo` package (requirements-pettingzoo.txt)."""
+"""PettingZoo's parallel API over the embedded engine. Needs the `pettingzoo` package (requirements-envs.txt)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SkirmishParallelEnv(ParallelEnv):
 
     def __init__(self, map_name: str = "3s_vs_3z", seed: int = 0, render_mode: str | None = None, **flags: Any) -> None:
         self.sim = Simulation(embedded(parse_flags({**flags, "map_name": map_name})), n_envs=1, threads=1)
-        self.render_mode = render_mode
+        self.render_mode, self.max_cycles = render_mode, self.sim.scenario.limit
         count, sizes = self.sim.world.agents.shape[1], self.sim.sizes
         self.possible_agents = [f"ally_{i}" for i in range(count)]
         self.agents: list[str] = []
