@@ -4,6 +4,7 @@ Examples:
   python src/reproduce.py table1
   python src/reproduce.py table2 --seeds 20 --jobs 4
   python src/reproduce.py games --render           # only from the runs that exist
+  python src/reproduce.py smac3m --records         # also from the runs in docs/results/records, and adds to them
 
 Runs are ordinary runs of main.py below OUT/runs; finished ones are kept, so an interrupted command goes on where it
 was. Exit codes: 0 written, 1 runs failed, 2 bad input, 130 interrupted.
@@ -21,6 +22,7 @@ from reproduction.study import load, studies
 from utils.errors import UserError, nearest
 
 DEFAULT_OUT = Path("results/paper")
+DEFAULT_RECORDS = Path(__file__).resolve().parent.parent / "docs" / "results" / "records"
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -39,20 +41,30 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, help="seeds 0 to SEEDS - 1, or as many as a case has (default: all)")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one core each (default 2)")
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help=f"folder for runs and results ({DEFAULT_OUT})")
+    parser.add_argument("--t-max", type=int, help="no run longer than so many env steps (default: as the study says)")
+    parser.add_argument(
+        "--records",
+        type=Path,
+        nargs="?",
+        const=DEFAULT_RECORDS,
+        metavar="DIR",
+        help="take finished runs from the records in DIR and record new ones there (without DIR: docs/results/records)",
+    )
     parser.add_argument("--render", action="store_true", help="run nothing, write the results of finished runs")
     args = parser.parse_args(argv)
     if args.study not in studies():
         raise UserError(f"unknown study {args.study!r}{nearest(args.study, studies())}; known: {', '.join(studies())}")
-    for flag in ("seeds", "jobs"):
+    for flag in ("seeds", "jobs", "t_max"):
         if getattr(args, flag) is not None and getattr(args, flag) < 1:
-            raise UserError(f"--{flag} must be at least 1, got {getattr(args, flag)}")
+            raise UserError(f"--{flag.replace('_', '-')} must be at least 1, got {getattr(args, flag)}")
     return args
 
 
 def reproduce(args: argparse.Namespace) -> int:
     """Run the study and write its results; returns the exit code."""
-    study = load(args.study, args.seeds)
+    study = load(args.study, args.seeds, args.t_max)
     from reproduction.display import Display
+    from reproduction.records import Records
     from reproduction.renderers import render
     from reproduction.session import check, collect, execute  # here: bad names are answered before PyTorch is imported
 
@@ -60,8 +72,9 @@ def reproduce(args: argparse.Namespace) -> int:
         print(f"not in this version, left out: {name}", file=sys.stderr)
     check(study)
     out = args.out.expanduser().resolve()
-    failed = [] if args.render else execute(study.cells(), out, args.jobs, Display(study.name))
-    results = collect(study, out)
+    records = None if args.records is None else Records(args.records.expanduser().resolve(), study.name)
+    failed = [] if args.render else execute(study.cells(), out, args.jobs, Display(study.name), records)
+    results = collect(study, out, records)
     if not results:
         raise UserError(f"no finished run of {study.name} in {str(out)!r}")
     for path in render(study, results, out):

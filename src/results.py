@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.errors import UserError
-from utils.runs import RunRecord, by_task_and_alg, check_engines, check_metric, find_runs, on_grid
+from utils.runs import RunRecord, by_task_and_alg, check_engines, check_metric, find_runs, first_crossing, on_grid
 
 DEFAULT_METRIC = "test_battle_won_mean"
 PANEL = (5.0, 3.6)  # inches
@@ -65,7 +65,7 @@ def table(runs: Sequence[RunRecord], metric: str, threshold: float) -> str:
         for alg, members in sorted(algs.items()):
             _, values = on_grid(members, metric)
             ends = [tuple(axis[-1] for axis in run.series(metric)) for run in members]
-            crossings = [_first(run, metric, threshold) for run in members]
+            crossings = [first_crossing(run, metric, threshold) for run in members]
             lines.append(
                 [
                     task,
@@ -79,12 +79,6 @@ def table(runs: Sequence[RunRecord], metric: str, threshold: float) -> str:
                 ]
             )
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-
-
-def _first(run: RunRecord, metric: str, threshold: float) -> float | None:
-    steps, values = run.series(metric)
-    reached = np.flatnonzero(values >= threshold)
-    return float(steps[reached[0]]) if len(reached) else None
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -22,6 +22,7 @@ from learners import Learner
 from runners import EpisodeStats, Runner, make_vec_env
 from utils import checkpoint
 from utils.config import Config
+from utils.earlystop import EarlyStop
 from utils.interrupt import requested
 from utils.joint_values import record_tables
 from utils.logging import Logger
@@ -100,13 +101,14 @@ class TrainingLoop:
         self.updates_due = 0.0
         self.n_aborted = 0
         self.next_due = {"log": config.log_interval, "test": 0, "save": config.save_model_interval}
+        self.early_stop = EarlyStop(config.stop_metric, config.stop_level, config.stop_tests)
         self.episode_stats: list[EpisodeStats] = []
         self.training_stats = RunningMeans()
 
     def train(self) -> None:
-        """Until `t_max` env steps; a last test and checkpoint at the end."""
+        """Until `t_max` env steps or the early stop; a last test and checkpoint at the end."""
         try:
-            while self.t_env < self.config.t_max:
+            while self.t_env < self.config.t_max and not self.early_stop.reached:
                 self._when_due("test", self.config.test_interval, self.test)
                 self._collect()
                 self._update()
@@ -170,7 +172,9 @@ class TrainingLoop:
                 self.test_episode += count
                 stop_if_requested()
                 stats += rollout.stats
-        self.logger.log(self.t_env, episode_means(stats, "test_"))
+        metrics = episode_means(stats, "test_")
+        self.early_stop.add(metrics)
+        self.logger.log(self.t_env, metrics)
 
     def greedy_actions(self) -> np.ndarray:
         """The first greedy joint action of a test episode, `[N,1|D]`."""
@@ -202,4 +206,5 @@ class TrainingLoop:
             "t_env": self.t_env,
             "episode": self.episode,
             "test_episode": self.test_episode,
+            "tests_in_a_row": self.early_stop.in_a_row,
         }

@@ -15,6 +15,7 @@ from reproduction.study import Study
 from utils.errors import UserError, nearest
 
 REGISTRY: dict[str, str] = {
+    "learning_curves": "reproduction.learning_curves:render",
     "payoff_tables": "reproduction.payoff_tables:render",
     "success_rates": "reproduction.success_rates:render",
 }

@@ -81,15 +81,23 @@ def provenance(study: Study, results: Sequence[Result]) -> str:
     wanted, minutes = len(study.cells()), sum(seconds(result) for result in results) / 60
     commits = sorted({result.commit or "unknown" for result in results})
     lines = [
-        f"Command: `python src/reproduce.py {study.name} --seeds {study.seeds}`",
+        f"Command: `{command(study)}`",
         f"Seeds: {', '.join(f'0 to {last - 1}' for last in seeds)}" + " (by case)" * (len(seeds) > 1),
         f"Runs: {len(results)} of {wanted}" + ("" if len(results) == wanted else " **(incomplete)**"),
         f"Commit: {', '.join(commits)} (+: with uncommitted changes)",
         f"Time: {minutes:.0f} core minutes of training, {60 * minutes / max(len(results), 1):.0f} s a run",
         f"CPU, {', '.join(f'{name} {version(name)}' for name in PACKAGES)}",
     ]
+    recorded = sum(result.path.is_file() for result in results)
+    lines += [f"Taken from committed records: {recorded} of these runs"] if recorded else []
     lines += [f"Not in this version, left out: {', '.join(study.missing)}"] if study.missing else []
     return "\n".join(f"- {line}" for line in lines)
+
+
+def command(study: Study) -> str:
+    """The command that makes this page."""
+    limit = "" if study.t_max is None else f" --t-max {study.t_max}"
+    return f"python src/reproduce.py {study.name} --seeds {study.seeds}{limit}"
 
 
 def seconds(result: Result) -> float:

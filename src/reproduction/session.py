@@ -6,44 +6,20 @@ import fcntl
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from reproduction.display import Display
 from reproduction.pool import run_all
+from reproduction.records import Records
+from reproduction.result import Result, agree, read_result
 from reproduction.study import Cell, Study
 from utils.config import from_merged, merge
 from utils.errors import UserError
-from utils.joint_values import FILE_NAME as VALUES
-from utils.metricsfile import FILE_NAME as METRICS
-from utils.metricsfile import read_metrics
+
+__all__ = ["Result", "check", "collect", "execute"]
 
 RUNS, LOG, LOCK = "runs", "workers.log", ".lock"
 COMPLETED = "COMPLETED"
-
-
-@dataclass(frozen=True)
-class Result:
-    """A finished run.
-
-    Args:
-        cell: which one.
-        path: its folder.
-        rows: of metrics.jsonl.
-        values: joint_values.json of one-step games, else empty.
-        commit: of the code it ran with, "" if unknown; with "+" if files differed from it.
-    """
-
-    cell: Cell
-    path: Path
-    rows: list[dict[str, Any]]
-    values: dict[str, Any]
-    commit: str
-
-    def last(self, metric: str) -> float:
-        """The value of a metric that was logged last."""
-        return float(next(row[metric] for row in reversed(self.rows) if row.get(metric) is not None))
 
 
 def check(study: Study) -> None:
@@ -59,10 +35,13 @@ def check(study: Study) -> None:
                 raise UserError(f"study {study.name}, {cell.method.name}, {cell.case.name}: {error}") from error
 
 
-def execute(cells: Sequence[Cell], out: Path, jobs: int, display: Display) -> list[Cell]:
-    """Run those `cells` that are not finished; returns those that failed.
+def execute(
+    cells: Sequence[Cell], out: Path, jobs: int, display: Display, records: Records | None = None
+) -> list[Cell]:
+    """Run those `cells` that are neither finished nor recorded; returns those that failed.
 
-    Folders of unfinished runs are removed first, so that a run either is complete or begins afresh.
+    Folders of unfinished runs are removed first, so that a run either is complete or begins afresh. Runs are recorded
+    as they finish.
 
     Raises:
         UserError: another process works in `out`, or it cannot be written to.
@@ -70,14 +49,15 @@ def execute(cells: Sequence[Cell], out: Path, jobs: int, display: Display) -> li
     """
     unique = {cell.run_id: cell for cell in cells}
     with _locked(out):
-        todo = [cell for cell in unique.values() if not is_finished(cell, out)]
+        finished = {cell.run_id for cell in unique.values() if _keep(cell, out, records)}
+        todo = [cell for cell in unique.values() if cell.run_id not in finished]
         for cell in todo:
             shutil.rmtree(folder(cell, out), ignore_errors=True)
         display.start(len(unique), len(unique) - len(todo))
         failed: list[Cell] = []
 
         def report(number: int, code: int) -> None:
-            if code != 0:
+            if code != 0 or not _keep(todo[number], out, records):
                 failed.append(todo[number])
             display.advance(len(failed))
 
@@ -103,26 +83,28 @@ def is_finished(cell: Cell, out: Path) -> bool:
         status = json.loads((folder(cell, out) / "run.json").read_text())["status"]
     except (OSError, ValueError, KeyError):
         return False
-    return status == COMPLETED and _agree(cell.settings(), recorded)
+    return status == COMPLETED and agree(cell.settings(), recorded)
 
 
-def _agree(wanted: Any, recorded: Any) -> bool:
-    """Whether two nested mappings are equal in the keys that both have; keys that came later do not count."""
-    if isinstance(wanted, dict) and isinstance(recorded, dict):
-        return all(_agree(wanted[key], recorded[key]) for key in wanted.keys() & recorded.keys())
-    return bool(wanted == recorded)
+def _keep(cell: Cell, out: Path, records: Records | None) -> bool:
+    """Whether the run is finished, here or in the records; one that is finished here is recorded."""
+    if not is_finished(cell, out):
+        return records is not None and records.find(cell) is not None
+    if records is not None:
+        path = folder(cell, out)
+        records.add(read_result(cell, path), json.loads((path / "config.json").read_text()))
+    return True
 
 
-def collect(study: Study, out: Path) -> list[Result]:
-    """Results of the study's finished runs, in the order of its cells."""
-    return [_read(cell, folder(cell, out)) for cell in study.cells() if is_finished(cell, out)]
-
-
-def _read(cell: Cell, path: Path) -> Result:
-    values = json.loads((path / VALUES).read_text()) if (path / VALUES).is_file() else {}
-    repositories = json.loads((path / "run.json").read_text())["experiment"].get("repositories", [])
-    commit = "".join(one["commit"][:8] + "+" * bool(one.get("dirty")) for one in repositories[:1])
-    return Result(cell, path, read_metrics(path / METRICS)[1], values, commit)
+def collect(study: Study, out: Path, records: Records | None = None) -> list[Result]:
+    """Results of the study's finished runs, in the order of its cells; those of this machine come before records."""
+    found = []
+    for cell in study.cells():
+        if is_finished(cell, out):
+            found.append(read_result(cell, folder(cell, out)))
+        elif records is not None and (recorded := records.find(cell)) is not None:
+            found.append(recorded)
+    return found
 
 
 class _locked:  # noqa: N801  (used as `with _locked(...)`)

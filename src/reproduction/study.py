@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Annotated, Any
 
@@ -115,6 +115,7 @@ class Study:
         cases: in the file's order.
         seeds: number of seeds; cases may set their own.
         limit: no case has more seeds than this.
+        t_max: no run has more env steps than this; None: as many as its own keys say.
         missing: names of the methods whose algorithm does not exist in this version.
     """
 
@@ -125,6 +126,7 @@ class Study:
     seeds: int
     missing: tuple[str, ...] = ()
     limit: int | None = None
+    t_max: int | None = None
 
     def cells(self) -> list[Cell]:
         """All runs: case by case and seed by seed, so that an interrupted study has something of everything."""
@@ -151,6 +153,9 @@ class Study:
             keys = overlay(keys, layer)
         for key in case.seed_keys:
             keys = overlay(keys, nested(key, seed))
+        if self.t_max is not None:
+            own = keys.get("t_max", _below(method.alg, self.file.env)["t_max"])
+            keys = overlay(keys, {"t_max": min(own, self.t_max)})
         return Cell(method, case, self.file.env, seed, keys)
 
 
@@ -159,8 +164,10 @@ def studies() -> dict[str, str]:
     return available("studies")
 
 
-def load(name: str, seeds: int | None = None) -> Study:
+def load(name: str, seeds: int | None = None, t_max: int | None = None) -> Study:
     """Read the study `name`; with `seeds`, that many of every case, or a case's own number where that is smaller.
+
+    With `t_max`, no run is longer than that many env steps.
 
     Raises:
         UserError: there is no such study, or its file is wrong.
@@ -169,7 +176,7 @@ def load(name: str, seeds: int | None = None) -> Study:
     if (base := data.pop("base", None)) is not None:
         below = read_named("studies", str(base))
         data = overlay({key: below.get(key, {}) for key in ("shared", "methods")}, data)
-    return from_mapping(name, data, seeds)
+    return replace(from_mapping(name, data, seeds), t_max=t_max)
 
 
 def from_mapping(name: str, data: Mapping[str, Any], seeds: int | None = None) -> Study:

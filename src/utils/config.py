@@ -40,6 +40,9 @@ class Config:
     test_interval: Positive
     test_nepisode: Count
     test_greedy: bool
+    stop_tests: Count
+    stop_metric: str
+    stop_level: float
     log_interval: Positive
     save_model: bool
     save_model_interval: Positive

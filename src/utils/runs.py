@@ -112,6 +112,13 @@ def by_task_and_alg(runs: Sequence[RunRecord]) -> dict[str, dict[str, list[RunRe
     return groups
 
 
+def first_crossing(run: RunRecord, metric: str, level: float) -> float | None:
+    """Env steps at the first value of a metric that is at least `level`; None if there is none."""
+    steps, values = run.series(metric)
+    reached = np.flatnonzero(values >= level)
+    return float(steps[reached[0]]) if len(reached) else None
+
+
 def on_grid(runs: Sequence[RunRecord], metric: str, points: int = 201) -> tuple[np.ndarray, np.ndarray]:
     """Values of all runs at common env steps: `[P]` and `[runs,P]`, up to the shortest run's last value.
 

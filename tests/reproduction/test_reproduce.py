@@ -9,41 +9,12 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import yaml
 
 from reproduce import main
-from utils import configfile
-
-SRC = Path(__file__).resolve().parents[2] / "src"
-STUDY = {
-    "title": "A small study",
-    "about": "Two methods.",
-    "renderer": "payoff_tables",
-    "env": "matrix_game",
-    "seeds": 2,
-    "shared": {"t_max": 96, "agent": "mlp", "hidden_dim": 8, "save_model": False, "test_nepisode": 1},
-    "methods": {"VDN": "vdn", "QMIX": "qmix"},
-    "cases": {"game": {"title": "as given"}},
-    "info": {
-        "paper": {"game": {"VDN": {"Q1": [1, 2, 3], "Q2": [4, 5, 6], "Qjt": [[0] * 3] * 3, "greedy": ["A", "C"]}}}
-    },
-}
-
-
-@pytest.fixture
-def config_dir(tmp_path, monkeypatch):
-    """A copy of the configuration folder with the small study."""
-    folder = tmp_path / "config"
-    folder.mkdir()
-    for name in ("algs", "envs", "default.yaml"):
-        (folder / name).symlink_to(SRC / "config" / name)
-    (folder / "studies").mkdir()
-    (folder / "studies" / "small.yaml").write_text("# A small study\n" + yaml.safe_dump(STUDY, sort_keys=False))
-    monkeypatch.setattr(configfile, "CONFIG_DIR", folder)
-    return folder
+from study_helpers import SRC, STUDY
 
 
 def statuses(out):

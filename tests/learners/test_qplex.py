@@ -1,0 +1,35 @@
+"""QPLEX: the loss against a sum on paper, with the released variant's penalty."""
+
+import pytest
+import torch as th
+
+from value_helpers import ONLINE, TARGET, Constant, capture_loss, pair_batch, pair_learner
+
+
+def test_loss_by_hand():
+    """w = 2, b = 0.5, lambda = 3 for both agents, so Q_tot = sum 2 Q_i + 0.5 + 2 (2 Q_i - 2 V_i).
+
+    Online: 2.5 + 6.5 - 4 = 5; 8.5 + 2.5 - 4 = 7; 0.5 + 2.5 - 10 = -7. Targets, at the online greedy actions, with
+    advantages of the target utilities: at the second step Q = (3, 1), V = (6, 2): 6.5 + 2.5 - 16 = -7, y = 1 - 3.5;
+    at the cut Q = V = (2, 4) since 9 is unavailable: 4.5 + 8.5 = 13, y = 2 + 6.5; at the end y = 4.
+    """
+    learner = pair_learner("qplex")
+    for mixer in (learner.mixer, learner.targets["mixer"]):
+        mixer.w, mixer.b, mixer.lambda_net = Constant(2.0, 2.0), Constant(0.5, 0.5), Constant(3.0, 3.0)
+    learner.mac.unroll = lambda _: ONLINE
+    learner.targets["mac"].unroll = lambda _: TARGET
+    losses = capture_loss(learner)
+    metrics = learner.update(pair_batch(), 0)
+    by_hand = (7.5**2 + 1.5**2 + 11**2) / 3
+    assert losses == pytest.approx([by_hand])
+    assert metrics["q_taken_mean"].item() == pytest.approx((5 + 7 - 7) / 3)
+    assert metrics["target_mean"].item() == pytest.approx((-2.5 + 8.5 + 4) / 3)
+
+
+def test_the_attention_variant_adds_its_penalty():
+    """Squared logits, summed over 4 heads, times 1e-3, on top of the TD error; the gradient reaches the keys."""
+    learner = pair_learner("qplex_official")
+    learner.mixer.w.logits = lambda state: th.full((*state.shape[:-1], 4, 2), 3.0)
+    losses = capture_loss(learner)
+    metrics = learner.update(pair_batch(), 0)
+    assert losses[0] - metrics["loss"].item() == pytest.approx(0.036, rel=1e-3)

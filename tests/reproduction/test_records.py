@@ -1,0 +1,69 @@
+"""Records of finished runs: taken in place of runs elsewhere, not when settings, engine or the file are wrong."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from reproduce import main
+from reproduction.records import Records
+from reproduction.result import read_result
+from reproduction.session import execute, folder
+from reproduction.study import load
+from utils.errors import UserError
+
+
+def command(tmp_path, out, *more):
+    return main(["small", "--out", str(tmp_path / out), "--seeds", "1", "--records", str(tmp_path / "records"), *more])
+
+
+def test_a_study_goes_on_from_records_on_another_machine(config_dir, tmp_path, capsys):
+    """The other machine runs nothing, and its page shows the same numbers and where they come from."""
+    assert command(tmp_path, "here") == 0
+    lines = (tmp_path / "records" / "small.jsonl").read_text().splitlines()
+    assert sorted(json.loads(line)["header"]["alg"] for line in lines) == ["qmix", "vdn"]
+    assert command(tmp_path, "there") == 0
+    assert not (tmp_path / "there" / "runs").exists()
+    assert (tmp_path / "there" / "small.csv").read_text() == (tmp_path / "here" / "small.csv").read_text()
+    assert "Taken from committed records: 2 of these runs" in (tmp_path / "there" / "small.md").read_text()
+    assert "records" not in (tmp_path / "here" / "small.md").read_text()
+    assert (tmp_path / "records" / "small.jsonl").read_text().splitlines() == lines  # nothing is recorded twice
+
+    (tmp_path / "records" / "small.jsonl").write_text(lines[0] + "\n")
+    assert command(tmp_path, "there") == 0  # runs the other one
+    assert len(list((tmp_path / "there" / "runs").glob("*_s0"))) == 1
+    assert len((tmp_path / "records" / "small.jsonl").read_text().splitlines()) == 2
+
+
+class Quiet:
+    """In place of the display."""
+
+    def start(self, *_):
+        pass
+
+    advance = start
+
+
+def test_runs_that_exist_are_recorded_and_other_settings_or_engines_are_not_taken(config_dir, tmp_path):
+    study = load("small", 1)
+    cell = study.cells()[0]
+    execute([cell], tmp_path, 1, Quiet())
+    records = Records(tmp_path / "records", "small")
+    config = json.loads((folder(cell, tmp_path) / "config.json").read_text())
+    records.add(read_result(cell, folder(cell, tmp_path)), config)
+    found = Records(tmp_path / "records", "other").find(cell)
+    run = read_result(cell, folder(cell, tmp_path))
+    assert found.last("test_return_mean") == pytest.approx(run.last("test_return_mean"), rel=1e-4)
+    assert (found.values, found.commit, found.header["seed"]) == (run.values, run.commit, 0)
+
+    line = json.loads(records.file.read_text())
+    for part, changed in (("settings", {"lr": 0.5}), ("header", {"engine_version": "0"})):
+        records.file.write_text(json.dumps(line | {part: line[part] | changed}) + "\n")
+        assert Records(tmp_path / "records", "small").find(cell) is None
+
+
+def test_a_damaged_record_is_named(tmp_path):
+    (tmp_path / "small.jsonl").write_text('{"run": "a"}\n')
+    with pytest.raises(UserError, match=r"small.jsonl, line 1: not a record"):
+        Records(tmp_path, "small")
