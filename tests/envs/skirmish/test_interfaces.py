@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pettingzoo.test import parallel_api_test, parallel_seed_test
 from PIL import Image
 
 from envs.skirmish import SkirmishEnv, parallel_env
@@ -105,15 +106,11 @@ def test_pictures_and_replays(tmp_path: Path) -> None:
 
 
 def test_pettingzoo_accepts_the_wrapper() -> None:
-    pytest.importorskip("pettingzoo")
-    from pettingzoo.test import parallel_api_test, parallel_seed_test
-
     parallel_api_test(parallel_env(map_name="3m"), num_cycles=200)
     parallel_seed_test(lambda: parallel_env(map_name="3m"), num_cycles=60)
 
 
 def test_pettingzoo_episode() -> None:
-    pytest.importorskip("pettingzoo")
     env = parallel_env("2s3z", render_mode="rgb_array")
     observations, _ = env.reset(seed=4)
     rng, total = np.random.default_rng(0), 0.0
