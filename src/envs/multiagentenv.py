@@ -113,6 +113,7 @@ class EnvSpec:
         engine: which engine will run, for messages and logs.
         notice: text for the user shown in a box at the start of a run, or "".
         args: the validated arguments, defaults filled in.
+        prepare: what need be done only once for all worker processes, such as compiling, or None; called before them.
         preferred_runner: what `runner=auto` uses when the environment cannot be batched.
         joint_actions: for one-step games: makes all joint actions `[P,N,1|D]` whose values are worth a table.
         tables: turns values of these joint actions into text: `tables(q_tot [P], utilities [P,N])`.
@@ -123,6 +124,7 @@ class EnvSpec:
     engine: str = ""
     notice: str = ""
     args: Mapping[str, Any] = field(default_factory=dict)
+    prepare: Callable[[], None] | None = None
     preferred_runner: str = "episode"
     joint_actions: Callable[[], np.ndarray] | None = None
     tables: Callable[[np.ndarray, np.ndarray], str] | None = None

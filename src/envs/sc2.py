@@ -47,6 +47,7 @@ def spec(env_args: Mapping[str, Any]) -> EnvSpec:
         engine="embedded",
         notice="" if flags.engine == "embedded" else NOTICE.format(map=flags.map_file or flags.map_name),
         args=asdict(settled),
+        prepare=partial(_compile, settled),
     )
 
 
@@ -83,6 +84,13 @@ def _starcraft2(flags: Flags) -> EnvSpec:
         )
     made: EnvSpec = import_module(ADAPTER).spec(flags)
     return made
+
+
+def _compile(flags: Flags) -> None:
+    """Compile the engine here and now: eight workers doing it at once would look hung."""
+    env = _single(flags)
+    env.reset(0)
+    env.close()
 
 
 def _single(flags: Flags) -> SingleFromVec:

@@ -171,19 +171,24 @@ class ProcessVecEnv(_EnvByEnv):
         return {int(k): self._receive(int(k)) for k in which}
 
     def close(self) -> None:
-        """Ask every worker to end, then terminate and kill those that do not."""
+        """Ask every worker to end, then terminate and kill those that do not; a few seconds, however many hang."""
         for pipe in self.pipes:
             with contextlib.suppress(OSError):
                 pipe.send(("close", None))
+        self._join()
         for process in self.processes:
-            process.join(JOIN_SECONDS)
-            if process.is_alive():
-                process.terminate()
-                process.join(JOIN_SECONDS)
-            if process.is_alive():
-                process.kill()
+            process.terminate()
+        self._join()
+        for process in self.processes:
+            process.kill()
         for pipe in self.pipes:
             pipe.close()
+
+    def _join(self) -> None:
+        """Wait for all workers together."""
+        deadline = time.monotonic() + JOIN_SECONDS
+        for process in self.processes:
+            process.join(max(0.0, deadline - time.monotonic()))
 
 
 def _batched(spec: EnvSpec, n_envs: int, timeout: float) -> VecEnv:
@@ -192,9 +197,15 @@ def _batched(spec: EnvSpec, n_envs: int, timeout: float) -> VecEnv:
     return spec.batched(n_envs)
 
 
+def _parallel(spec: EnvSpec, n_envs: int, timeout: float) -> VecEnv:
+    if spec.prepare is not None:
+        spec.prepare()
+    return ProcessVecEnv(spec.single, n_envs, timeout)
+
+
 REGISTRY: dict[str, Callable[[EnvSpec, int, float], VecEnv]] = {
     "episode": lambda spec, n_envs, timeout: EnvStack(spec.single, n_envs),
-    "parallel": lambda spec, n_envs, timeout: ProcessVecEnv(spec.single, n_envs, timeout),
+    "parallel": _parallel,
     "batched": _batched,
 }
 

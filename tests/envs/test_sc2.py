@@ -11,6 +11,7 @@ import yaml
 
 import envs
 from envs import sc2
+from envs.skirmish import engine
 from envs.skirmish.flags import Flags
 from utils.errors import UserError
 
@@ -43,6 +44,13 @@ def test_the_recipe_can_be_pickled_and_makes_equal_environments() -> None:
     assert single.env_info == batched.env_info
     assert single.env_info.engine == "embedded" and single.env_info.engine_version
     assert single.env_info.unit_dim == 4 and batched.n_envs == 2
+
+
+def test_the_engine_is_compiled_before_workers_start() -> None:
+    spec = envs.resolve("sc2", {"map_name": "3m", "engine": "embedded"})
+    assert spec.prepare is not None
+    spec.prepare()
+    assert engine.is_compiled()
 
 
 @pytest.mark.parametrize("place", ["nowhere", "empty"])

@@ -1,5 +1,7 @@
 """The episode loop: all runners store equal episodes; seeds, truncation, aborted episodes; broken workers."""
 
+import os
+import signal
 import time
 from functools import partial
 
@@ -8,7 +10,7 @@ import pytest
 
 from envs.multiagentenv import EnvSpec, Transition
 from helpers import CountingEnv
-from runners import EnvStack, ProcessVecEnv, WorkerError, make_vec_env
+from runners import EnvStack, ProcessVecEnv, WorkerError, make_vec_env, vec_env
 from runners_helpers import assert_equal_episodes, episodes_of, make_runner
 from utils.errors import UserError
 
@@ -101,6 +103,37 @@ def test_hanging_worker_is_named_after_the_timeout_and_killed():
     finally:
         env.close()
     assert not env.processes[0].is_alive()
+
+
+class _NeverEnds(CountingEnv):
+    """Hangs at its first step and shrugs off SIGTERM."""
+
+    def step(self, actions):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        return super().step(actions)
+
+
+def test_many_hanging_workers_are_killed_together(monkeypatch):
+    """Closing takes two waits, not two for each worker."""
+    monkeypatch.setattr(vec_env, "JOIN_SECONDS", 1.0)
+    env = ProcessVecEnv(partial(_NeverEnds, limit=50, hang_at=1), 3, timeout=30)
+    env.timeout = 1.0
+    with pytest.raises(WorkerError, match="worker 0 did not answer within 1 s"):
+        make_runner(env).collect(0, 3, 0)
+    start = time.monotonic()
+    env.close()
+    assert time.monotonic() - start < 5
+    for process in env.processes:
+        process.join(5)
+        assert not process.is_alive()
+
+
+def test_what_workers_share_is_prepared_before_they_start():
+    """Once, in this process."""
+    prepared = []
+    env = make_vec_env(EnvSpec(single=CountingEnv, prepare=lambda: prepared.append(os.getpid())), "parallel", 2)
+    env.close()
+    assert prepared == [os.getpid()]
 
 
 def test_batched_needs_a_batched_environment():
