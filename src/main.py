@@ -57,7 +57,7 @@ def run_command(request: Request) -> int:
 
     from utils.experiment import Session, check_parts
 
-    config, derived = check_parts(merged)
+    config, derived = check_parts(merged, here=request.command == "main")
     return Session(request, config, layers(request.alg, request.env), derived).run()
 
 

@@ -13,34 +13,14 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import psutil
 import torch as th
 from torch import Tensor
 
-from components.action_space import ActionSpace, DiscreteActions
+from components.action_space import ActionSpace
 from components.inputs import InputSpec, build_inputs
+from components.storage import GIB, check_buffer_fits, fields_of, rows_of
 from envs.multiagentenv import EnvInfo
-from utils.errors import UserError
 from utils.masking import valid_mask
-
-GIB = 1024**3
-MEMORY_SHARE = 0.9  # of the free memory a buffer may fill; the rest is for networks and the system
-
-
-def _fields(info: EnvInfo) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-    """Name -> (shape of one step, storage type). Compact: no one-hots, bool masks, the smallest integers."""
-    space = info.action_space
-    fields: dict[str, tuple[tuple[int, ...], Any]] = {
-        "obs": ((info.n_agents, info.obs_dim), np.float32),
-        "state": ((info.state_dim,), np.float32),
-        "actions": ((info.n_agents, space.action_dim), np.float32),
-        "reward": ((1,), np.float32),
-        "terminated": ((1,), np.bool_),
-    }
-    if isinstance(space, DiscreteActions):
-        fields["avail_actions"] = ((info.n_agents, space.n_actions), np.bool_)
-        fields["actions"] = ((info.n_agents, 1), np.min_scalar_type(space.n_actions))
-    return {name: (shape, np.dtype(kind)) for name, (shape, kind) in fields.items()}
 
 
 class EpisodeBatch:
@@ -57,7 +37,7 @@ class EpisodeBatch:
     def __init__(self, info: EnvInfo, n_envs: int) -> None:
         self.data = {
             name: np.zeros((info.episode_limit + 1, n_envs, *shape), kind)
-            for name, (shape, kind) in _fields(info).items()
+            for name, (shape, kind) in fields_of(info).items()
         }
         self.length = np.zeros(n_envs, np.int64)  # transitions, [E]
 
@@ -153,13 +133,8 @@ class ReplayBuffer:
 
     def __init__(self, info: EnvInfo, capacity: int, seed: int, obs_dtype: str = "float32") -> None:
         self.info, self.capacity = info, capacity
-        fields = _fields(info)
-        for name in ("obs", "state"):
-            fields[name] = (fields[name][0], np.dtype(obs_dtype))
-        n_rows = capacity * (info.episode_limit + 1) + 1
-        row_bytes = sum(int(np.prod(shape)) * kind.itemsize for shape, kind in fields.values())
-        self.max_bytes = n_rows * row_bytes
-        self._refuse_if_too_large()
+        self.max_bytes = check_buffer_fits(info, capacity, obs_dtype)
+        fields, n_rows = fields_of(info, obs_dtype), rows_of(info, capacity)
         self.rows = {name: np.zeros((n_rows, *shape), kind) for name, (shape, kind) in fields.items()}
         if "avail_actions" in self.rows:
             self.rows["avail_actions"][0] = True  # padding: everything available, so that all maths stay finite
@@ -168,15 +143,6 @@ class ReplayBuffer:
         self.n_touched = 1  # rows ever used; row 0 is the padding
         self.n_inserted = 0  # episodes ever inserted
         self.rng = np.random.Generator(np.random.PCG64(seed))
-
-    def _refuse_if_too_large(self) -> None:
-        available = psutil.virtual_memory().available * MEMORY_SHARE
-        if self.max_bytes > available:
-            fits = int(self.capacity * available / self.max_bytes)
-            raise UserError(
-                f"buffer_size={self.capacity} episodes may need {self.max_bytes / GIB:.1f} GiB, "
-                f"{available / GIB:.1f} GiB can be used: at most buffer_size={fits}, or buffer_obs_dtype=float16"
-            )
 
     def describe(self) -> str:
         """One line on the memory a full buffer takes at most."""

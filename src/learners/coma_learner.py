@@ -19,7 +19,7 @@ from modules.agents.trunk import AgentShape
 from modules.critics import make_critic
 from modules.critics.central_q import joint_actions, others_actions
 from modules.critics.q_function import QFunction
-from utils.config import Fraction, Positive
+from utils.config import Fraction, Width
 from utils.masking import masked_mean
 from utils.rl_utils import lambda_returns
 
@@ -35,7 +35,7 @@ class COMALearner(Learner):
     class Params:
         """Keys of coma_learner yamls."""
 
-        critic_hidden_dim: Positive  # units of the critic's two hidden layers
+        critic_hidden_dim: Width  # units of the critic's two hidden layers
         td_lambda: Fraction  # lambda of the return target
         critic_each_step: bool  # one optimiser step per time index, the last first, else one per update
 

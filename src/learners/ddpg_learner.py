@@ -23,7 +23,7 @@ from modules.critics.critic import ActionValue
 from modules.layers import frozen
 from modules.mixers import REGISTRY as MIXERS
 from modules.mixers.mixer import MixerShape
-from utils.config import Fraction, Positive, Rate
+from utils.config import Fraction, Rate, Width
 from utils.errors import Range
 from utils.masking import masked_mean
 from utils.rl_utils import lambda_returns
@@ -48,7 +48,7 @@ class DDPGLearner(Learner):
         critic: Literal["mlp", "rnn"]
         critic_scope: Literal["own", "joint"]  # Q_i(o_i, u_i), or Q_i(s, o_i, u_1..u_N)
         mixer: Literal["none", "vdn", "qmix", "nonmonotonic", "dop"]
-        mixing_embed_dim: Positive  # units of the mixing network
+        mixing_embed_dim: Width  # units of the mixing network
         td_lambda: Fraction  # lambda of the return target; 0 is one-step
         action_noise: Rate  # std of the Gaussian noise of acting, in units of half the box; continuous actions only
         output_penalty: Annotated[float, Range(0.0)]  # coefficient of the mean squared policy outputs in the actor loss

@@ -20,7 +20,7 @@ from modules.critics import make_critic
 from modules.mixers import REGISTRY as MIXERS
 from modules.mixers import DOPMixer
 from modules.mixers.mixer import MixerShape
-from utils.config import Fraction, Positive
+from utils.config import Fraction, Positive, Width
 from utils.masking import masked_mean
 from utils.rl_utils import continues, lambda_returns, tree_backup
 
@@ -35,9 +35,9 @@ class DOPLearner(Learner):
     class Params:
         """Keys of dop_learner yamls."""
 
-        critic_hidden_dim: Positive  # units of the two hidden layers of Q_i
+        critic_hidden_dim: Width  # units of the two hidden layers of Q_i
         mixer: Literal["dop", "dop_normalised"]  # the paper's, or the released code's: k sums to 1 and no b
-        mixing_embed_dim: Positive  # units of the mixing network
+        mixing_embed_dim: Width  # units of the mixing network
         recent_batch_size: Positive  # newest episodes per update, besides batch_size replayed ones
         kappa: Fraction  # weight of the off-policy loss; the on-policy one has 1 - kappa
         tree_steps: Positive  # n of the tree backup

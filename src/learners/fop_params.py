@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from components.action_space import ActionSpace, DiscreteActions
-from utils.config import Count, Fraction, Positive, Rate
+from utils.config import Copies, Count, Fraction, Positive, Rate, Width
 from utils.errors import Range, UserError, WrongActionsError
 
 
@@ -15,10 +15,10 @@ class FOPParams:
     """Keys that fop yamls add; meaning and effect of each in docs/algorithms/fop.md."""
 
     mixing: Literal["igo", "igo_literal", "dop", "vdn"]  # eq. (7) with our routing, as printed, DOP's, additive
-    mixing_embed_dim: Positive  # units of V_jt's hidden layer
+    mixing_embed_dim: Width  # units of V_jt's hidden layer
     lambda_net: Literal["auto", "heads", "mlp"]  # auto: heads, or mlp where there is only one state
-    lambda_heads: Positive  # heads of the lambda network
-    n_critics: Positive  # K; targets use the minimum over K
+    lambda_heads: Copies  # heads of the lambda network
+    n_critics: Copies  # K; targets use the minimum over K
     critic: Literal["rnn", "mlp"]
     critic_last_action: bool  # whether Q_i reads the previous own action
     td_lambda: Fraction  # lambda of the return target; 0 is eq. (9) as printed

@@ -18,7 +18,7 @@ from learners.learner import Learner, Metrics, register, td_metrics
 from modules.agents.trunk import AgentShape
 from modules.critics.attention import AttentionCritic
 from modules.critics.q_function import Policy, QFunction
-from utils.config import Positive
+from utils.config import Copies, Positive, Width
 from utils.errors import Range
 from utils.masking import masked_mean
 
@@ -33,8 +33,8 @@ class MAACLearner(Learner):
     class Params:
         """Keys of maac_learner yamls."""
 
-        critic_hidden_dim: Positive  # units of encoders, attention and output layers
-        attention_heads: Positive  # a divisor of critic_hidden_dim
+        critic_hidden_dim: Width  # units of encoders, attention and output layers
+        attention_heads: Copies  # a divisor of critic_hidden_dim
         alpha: Annotated[float, Range(0.0)]  # temperature, in units of the learning reward
         baseline_samples: Positive  # own actions per baseline, continuous actions only; discrete: exact
         attention_penalty: Annotated[float, Range(0.0)]  # coefficient of the squared attention logits

@@ -22,7 +22,7 @@ from modules.critics.conditional import ConditionalCritic
 from modules.distributions import MaskedCategorical
 from modules.mixers import DOPMixer
 from modules.mixers.mixer import MixerShape
-from utils.config import Count, Fraction, Positive, Rate
+from utils.config import Count, Fraction, Rate, Width
 from utils.masking import masked_mean
 from utils.rl_utils import lambda_returns
 
@@ -40,8 +40,8 @@ class MACPFLearner(Learner):
         """Keys of macpf_learner yamls."""
 
         critic: Literal["rnn", "mlp"]
-        dependency_dim: Positive  # units of the embedding of earlier actions, of actors and critics
-        mixing_embed_dim: Positive  # units of the mixing networks
+        dependency_dim: Width  # units of the embedding of earlier actions, of actors and critics
+        mixing_embed_dim: Width  # units of the mixing networks
         shared_mixer: bool  # one mixer for both chains (the released code) or one each
         td_lambda: Fraction  # lambda of the soft return
         alpha_start: Rate  # initial temperature, in units of the learning reward

@@ -16,7 +16,7 @@ from components.episode_buffer import TrainBatch
 from learners.learner import Learner, Metrics, register, td_metrics
 from modules.mixers import REGISTRY as MIXERS
 from modules.mixers.mixer import Mixer, MixerShape
-from utils.config import Fraction, Positive
+from utils.config import Copies, Fraction, Width
 from utils.masking import masked_mean
 from utils.rl_utils import lambda_returns
 
@@ -35,10 +35,10 @@ class QLearner(Learner):
         """Keys of q_learner yamls."""
 
         mixer: Literal["none", "vdn", "qmix", "qatten", "qplex", "qplex_attention"]  # none: independent Q-learning
-        mixing_embed_dim: Positive  # units of the mixing network
+        mixing_embed_dim: Width  # units of the mixing network
         double_q: bool  # next actions by the online network, their values by the target
         td_lambda: Fraction  # lambda of the return target; 0 is one-step
-        mixing_heads: Positive = 4  # heads of qatten's attention and of qplex's lambda network
+        mixing_heads: Copies = 4  # heads of qatten's attention and of qplex's lambda network
         lambda_net: Literal["auto", "heads", "deep"] = "auto"  # qplex; auto: heads, or deep where there is one state
 
     def build(self) -> None:

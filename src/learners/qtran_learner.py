@@ -16,7 +16,7 @@ from components.episode_buffer import TrainBatch
 from learners.learner import Learner, Metrics, register, td_metrics
 from modules.agents.trunk import AgentNetwork
 from modules.critics.joint_q import CounterfactualQ, JointQ, JointShape
-from utils.config import Positive
+from utils.config import Width
 from utils.errors import Range
 from utils.masking import masked_mean
 
@@ -40,7 +40,7 @@ class QTRANLearner(Learner):
         """Keys of qtran_learner yamls."""
 
         constraint: Literal["base", "alt"]  # which L_nopt
-        mixing_embed_dim: Positive  # units of the hidden layers of Q_jt and V_jt
+        mixing_embed_dim: Width  # units of the hidden layers of Q_jt and V_jt
         opt_weight: Annotated[float, Range(0.0)]  # of L_opt
         nopt_weight: Annotated[float, Range(0.0)]  # of L_nopt
 

@@ -17,7 +17,7 @@ from components.temperature import make_temperature, target_entropy
 from learners.learner import Learner, Metrics, averaged, register, td_metrics
 from modules.agents.trunk import AgentShape
 from modules.critics.central_critic import SPECS, make_soft_critic
-from utils.config import Count, Positive, Rate
+from utils.config import Copies, Count, Rate
 from utils.errors import Range, UserError
 from utils.masking import masked_mean
 
@@ -37,7 +37,7 @@ class SACLearner(Learner):
 
         critic: Literal["rnn", "mlp"]
         critic_scope: Literal["local", "central"]  # Q_i(tau_i, u_i) of every agent, or one Q(s, u_1..u_N)
-        n_critics: Positive  # K; targets and actors use the minimum over K
+        n_critics: Copies  # K; targets and actors use the minimum over K
         alpha_mode: Literal["fixed", "linear", "auto"]  # alpha_start for ever, annealed, learned
         alpha_start: Rate  # initial temperature, in units of the learning reward
         alpha_finish: Rate  # final temperature of alpha_mode=linear

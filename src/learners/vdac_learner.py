@@ -14,7 +14,7 @@ from components.episode_buffer import TrainBatch
 from learners.learner import Learner, Metrics, register, td_metrics
 from modules.mixers import REGISTRY as MIXERS
 from modules.mixers.mixer import MixerShape
-from utils.config import Fraction, Positive
+from utils.config import Fraction, Width
 from utils.errors import Range
 from utils.masking import masked_mean
 from utils.rl_utils import lambda_returns
@@ -32,7 +32,7 @@ class VDACLearner(Learner):
         """Keys of vdac_learner yamls."""
 
         mixer: Literal["vdn", "qmix"]  # VDAC-sum, VDAC-mix
-        mixing_embed_dim: Positive  # units of the mixing network
+        mixing_embed_dim: Width  # units of the mixing network
         td_lambda: Fraction  # lambda of the return
         value_coef: Annotated[float, Range(0.0)]  # weight of the squared error of V_tot
         entropy_coef: Annotated[float, Range(0.0)]  # weight of the policies' entropy; 0 as published

@@ -18,7 +18,7 @@ from modules.agents import REGISTRY as AGENTS
 from modules.agents.trunk import AgentNetwork, AgentShape
 from modules.mixers import Mixer, QMIXMixer, QStarMixer
 from modules.mixers.mixer import MixerShape
-from utils.config import Fraction, Positive
+from utils.config import Fraction, Width
 from utils.masking import masked_mean
 from utils.rl_utils import lambda_returns
 
@@ -47,8 +47,8 @@ class WQMIXLearner(Learner):
 
         weighting: Literal["central", "optimistic"]  # CW or OW
         w_low: Fraction  # weight of the joint actions that matter less; 1 is QMIX with targets from Q*
-        mixing_embed_dim: Positive  # units of QMIX's mixing network
-        central_embed_dim: Positive  # units of each of the three hidden layers of Q*'s mixing network
+        mixing_embed_dim: Width  # units of QMIX's mixing network
+        central_embed_dim: Width  # units of each of the three hidden layers of Q*'s mixing network
         td_lambda: Fraction  # lambda of the return target; 0 is one-step
 
     def build(self) -> None:

@@ -142,7 +142,8 @@ def read_value(text: str, where: str) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         if text[:1] in BRACKETS or text[:1] in ("'", '"'):
-            raise UserError(f"cannot read the value in {shown(where)}: brackets or quotes do not match") from error
+            fault = "brackets or quotes do not match, or text inside brackets has no quotes"
+            raise UserError(f"cannot read the value in {shown(where)}: {fault}") from error
         return text
 
 

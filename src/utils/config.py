@@ -15,6 +15,8 @@ from utils.errors import Range, UserError, check_keys, checked, hints_of, neares
 
 Count = Annotated[int, Range(0, 2**63 - 1)]
 Positive = Annotated[int, Range(1, 2**63 - 1)]
+Width = Annotated[int, Range(1, 4096)]  # units of a layer: a GRU of 4096 takes 0.4 GB, for each copy of it
+Copies = Annotated[int, Range(1, 256)]  # of networks or heads beside each other
 Fraction = Annotated[float, Range(0.0, 1.0)]
 Rate = Annotated[float, Range(above=0.0)]
 
@@ -73,7 +75,7 @@ class Config:
     target_tau: Fraction
 
     agent: Literal["rnn", "mlp"]
-    hidden_dim: Positive
+    hidden_dim: Width
     obs_agent_id: bool
     obs_last_action: bool
     share_parameters: bool

@@ -53,9 +53,10 @@ class Range:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return "; did you mean 'x'?" for the known word closest to `word`, or ""."""
-    found = get_close_matches(str(word), list(known), n=1, cutoff=0.5)
-    return f"; did you mean {found[0]!r}?" if found else ""
+    """Return "; did you mean 'x'?" for the known word closest to `word`, or "". Upper and lower case are close."""
+    by_lower = {one.lower(): one for one in known}
+    found = get_close_matches(str(word).lower(), by_lower, n=1, cutoff=0.5)
+    return f"; did you mean {by_lower[found[0]]!r}?" if found else ""
 
 
 def shown(value: object) -> str:
@@ -165,5 +166,5 @@ def _hint(kinds: Collection[Any], value: Any) -> str:
     if choices:
         return nearest(value, [str(choice) for choice in choices])
     if str in kinds and isinstance(value, (bool, int, float)):
-        return f"""; text that reads as something else needs two pairs of quotes: key="'{value}'\""""
+        return f"""; quote text that reads as something else, on a command line twice: key="'{value}'\""""
     return ""

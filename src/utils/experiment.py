@@ -19,6 +19,7 @@ from sacred.run import Run
 
 import envs
 import run as run_module
+from components.storage import check_buffer_fits, check_rollout_fits
 from utils import checkpoint, tensorboard
 from utils.cli import Request
 from utils.config import Config, as_dict, from_merged
@@ -36,17 +37,19 @@ SOURCE_DIR = Path(__file__).resolve().parents[1]
 PACKAGES = ("torch", "numpy", "numba", "sacred")
 
 
-def check_parts(merged: Mapping[str, Any]) -> tuple[Config, dict[str, Any]]:
+def check_parts(merged: Mapping[str, Any], here: bool = True) -> tuple[Config, dict[str, Any]]:
     """Check all that can be wrong before a run directory exists.
 
     Args:
         merged: keys as from `config.merge`.
+        here: the run takes place on this machine, so its memory counts; else the configuration is only shown.
 
     Returns:
         The configuration, and what is recorded beside it: the environment's complete arguments and its facts.
 
     Raises:
-        UserError: an unknown learner, environment, key or value; a missing checkpoint, library or directory.
+        UserError: an unknown learner, environment, key or value; a missing checkpoint, library or directory;
+            too little memory.
     """
     config = from_merged(merged)
     spec = envs.resolve(config.env, config.env_args)
@@ -57,6 +60,9 @@ def check_parts(merged: Mapping[str, Any]) -> tuple[Config, dict[str, Any]]:
     env = spec.single()
     info = env.env_info
     env.close()
+    if here:
+        check_rollout_fits(info, config.batch_size_run)
+        check_buffer_fits(info, config.buffer_size, config.buffer_obs_dtype)
     try:
         run_module.build_learner(config, info, th.device("cpu"))  # finds what does not fit together
     except WrongActionsError as error:

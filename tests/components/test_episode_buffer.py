@@ -6,6 +6,7 @@ import pytest
 import torch as th
 
 from components.episode_buffer import ReplayBuffer
+from components.storage import check_rollout_fits
 from helpers import CONTINUOUS, DISCRETE, make_info, random_buffer, random_episode
 from utils.errors import UserError
 
@@ -106,6 +107,9 @@ def test_refuses_what_cannot_fit(monkeypatch):
     monkeypatch.setattr(psutil, "virtual_memory", lambda: fake)
     with pytest.raises(UserError, match=r"buffer_size=5000 .* at most buffer_size=\d+"):
         ReplayBuffer(make_info(), 5000, 0)
+    with pytest.raises(UserError, match=r"batch_size_run=500 .* at most batch_size_run=\d+"):
+        check_rollout_fits(make_info(), 500)
+    check_rollout_fits(make_info(), 5)
 
 
 def test_a_step_without_available_action_is_an_error():

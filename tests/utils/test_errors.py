@@ -63,7 +63,7 @@ def test_converts(given: dict[str, Any], expected: Any) -> None:
         ({"count": 1, "kind": "mlpp"}, "one of 'rnn', 'mlp', got 'mlpp'; did you mean 'mlp'?"),
         ({"count": 1, "kind": ["rnn"]}, "one of 'rnn', 'mlp'"),
         ({"count": 1, "on": 1}, "must be True or False, got 1"),
-        ({"count": 1, "text": 1e5}, "needs two pairs of quotes"),
+        ({"count": 1, "text": 1e5}, "quote text that reads as something else"),
         ({"count": 1, "text": None}, "must be a str, got None"),
         ({"count": 1, "maybe": 0}, "an int or None >= 1, got 0"),
         ({"count": 1, "table": [1]}, "must be mapping, got [1]"),

@@ -25,7 +25,7 @@ class Flags:
     continuing_episode: bool = False
     difficulty: Difficulty = "7"
     game_version: str | None = None
-    step_mul: Annotated[int, Range(1)] = 8
+    step_mul: Annotated[int, Range(1, 10_000)] = 8
     move_amount: Annotated[float, Range(above=0.0)] = 2.0
     obs_all_health: bool = True
     obs_instead_of_state: bool = False
