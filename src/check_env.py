@@ -20,13 +20,12 @@ import envs
 from envs.contract import Report, check
 from utils.cli import read_updates
 from utils.errors import UserError
+from utils.lineparser import LineParser
 
 
 def run(argv: Sequence[str] | None) -> int:
     """Check as asked; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="check_env.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = LineParser(prog="check_env.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", metavar="NAME", help="module:Class, or a registered environment")
     parser.add_argument("rest", nargs="*", metavar="with env_args.key=value", help="arguments of the environment")
     args = parser.parse_args(argv)

@@ -1,107 +1,175 @@
-"""Learning curves and tables of runs: `python src/results.py plot|table RUNS... [options]`.
+"""Results of runs: learning curves, tables, tidy files and a page of a whole sweep.
 
-RUNS are run directories or directories above them, for example results/sacred.
+  python src/results.py plot   results/sacred --out curves.png       one panel per map, mean and 95 % interval
+  python src/results.py table  results/sacred --out table.tex        Markdown, or LaTeX by the file's suffix
+  python src/results.py export results/sacred --out runs.csv         or .parquet; one line per run, step and metric
+  python src/results.py report results/sacred --out report.html      one self-contained page
+
+RUNS are run directories, directories above them, or mongodb://HOST/DATABASE. Exit codes: 0 done, 2 bad input.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from utils.errors import UserError
-from utils.runs import RunRecord, by_task_and_alg, check_engines, check_metric, find_runs, first_crossing, on_grid
+from utils.lineparser import LineParser
+from utils.runs import RunRecord, check_engines, check_metric, find_runs, is_server, metrics_of, mixed_settings
 
-DEFAULT_METRIC = "test_battle_won_mean"
-PANEL = (5.0, 3.6)  # inches
+PREFERRED = ("test_battle_won_mean", "test_return_mean", "return_mean")  # metrics, the first that was logged is shown
+SHOWN = 2  # metrics on a page if none are named
+REPORT, CURVES = Path("report.html"), Path("curves.png")
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Command line to arguments; a bad one ends with exit code 2."""
-    parser = argparse.ArgumentParser(prog="results.py", description=__doc__)
-    parser.add_argument("command", choices=("plot", "table"))
-    parser.add_argument("runs", nargs="+", type=Path, help="run directories or directories above them")
-    parser.add_argument("--metric", default=DEFAULT_METRIC, help=f"default {DEFAULT_METRIC}")
-    parser.add_argument("--out", type=Path, help="plot: the picture (default curves.png); table: a Markdown file")
-    parser.add_argument("--mix-engines", action="store_true", help="put results of different engines on one axis")
-    parser.add_argument("--threshold", type=float, default=0.9, help="table: level whose first crossing is shown")
+    """Command line to arguments.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = LineParser(prog="results.py", description=__doc__, formatter_class=raw)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="plot|table|export|report")
+    for name, meaning in (
+        ("plot", "learning curves, a picture"),
+        ("table", "final value and area under the curve, with significance"),
+        ("export", "every value of every run in one tidy file"),
+        ("report", "one self-contained HTML page"),
+    ):
+        command = commands.add_parser(name, help=meaning, description=meaning)
+        command.add_argument("runs", nargs="+", help="run directories, directories above them, mongodb://HOST/DATABASE")
+        command.add_argument("--metric", help="metrics, separated by commas (default: win rate, or return)")
+        command.add_argument("--out", type=Path, help="file to write")
+        if name != "export":
+            command.add_argument("--mix-engines", action="store_true", help="put different engines on one axis")
+            command.add_argument(
+                "--split", default="", help="configuration keys that make groups of their own: lr,gamma"
+            )
+            command.add_argument(
+                "--estimate", choices=("mean", "iqm"), default="mean", help="mean or interquartile mean"
+            )
+        if name in ("table", "report"):
+            command.add_argument("--threshold", type=float, default=0.9, help="level whose first crossing is shown")
+        if name == "report":
+            command.add_argument("--title", help="heading (default: the name of the first RUNS)")
     return parser.parse_args(argv)
 
 
-def plot(runs: Sequence[RunRecord], metric: str, path: Path) -> None:
-    """One panel per task, one colour per algorithm: every seed thin, their mean, where all have values, thick."""
-    import matplotlib as mpl
+def chosen_metrics(runs: Sequence[RunRecord], given: str | None, count: int) -> list[str]:
+    """The metrics asked for, or the first `count` of `PREFERRED` that were logged.
 
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    groups = by_task_and_alg(runs)
-    figure, axes = plt.subplots(
-        1, len(groups), figsize=(PANEL[0] * len(groups), PANEL[1]), squeeze=False, layout="constrained"
-    )
-    for axis, (task, algs) in zip(axes[0], groups.items(), strict=True):
-        for colour, (alg, members) in enumerate(sorted(algs.items())):
-            grid, values = on_grid(members, metric)
-            for run in members:
-                axis.plot(*run.series(metric), color=f"C{colour}", alpha=0.3, linewidth=0.8)
-            axis.plot(grid, values.mean(0), color=f"C{colour}", linewidth=2.0, label=f"{alg} ({len(values)} seeds)")
-        axis.set(title=f"{task}\n{members[0].engine}", xlabel="env steps", ylabel=metric)
-        axis.title.set_fontsize(9)
-        axis.grid(alpha=0.3)
-        axis.legend(fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
-
-
-def table(runs: Sequence[RunRecord], metric: str, threshold: float) -> str:
-    """Markdown: per task and algorithm the seeds, their last values, mean over the steps all have, first crossing."""
-    head = ["task", "algorithm", "seeds", "env steps (each)", "last (each)", "last mean", "mean over common steps"]
-    lines = [[*head, f"first >= {threshold:g}"], ["---"] * (len(head) + 1)]
-    for task, algs in by_task_and_alg(runs).items():
-        for alg, members in sorted(algs.items()):
-            _, values = on_grid(members, metric)
-            ends = [tuple(axis[-1] for axis in run.series(metric)) for run in members]
-            crossings = [first_crossing(run, metric, threshold) for run in members]
-            lines.append(
-                [
-                    task,
-                    alg,
-                    " ".join(str(run.header.get("seed")) for run in members),
-                    " ".join(f"{step / 1000:,.0f}k" for step, _ in ends),
-                    " ".join(f"{value:.2f}" for _, value in ends),
-                    f"{np.mean([value for _, value in ends]):.3f}",
-                    f"{values.mean():.3f}",
-                    " ".join("-" if step is None else f"{step / 1000:,.0f}k" for step in crossings),
-                ]
+    Raises:
+        UserError: a metric that no run has.
+    """
+    if given is not None:
+        names = [name.strip() for name in given.split(",") if name.strip()]
+        if not names:
+            raise UserError("--metric names no metric")
+    else:
+        known = metrics_of(runs)
+        names = [name for name in PREFERRED if name in known][:count]
+        if not names:
+            raise UserError(
+                f"no run has any of {', '.join(PREFERRED)}; give --metric, known: {', '.join(known) or 'none'}"
             )
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    for name in names:
+        check_metric(runs, name)
+    return names
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
-    args = parse(argv)
-    try:
-        runs = find_runs(args.runs)
-        check_metric(runs, args.metric)
-        runs = [run for run in runs if len(run.series(args.metric)[0])]
-        check_engines(runs, args.mix_engines)
-        if args.command == "plot":
-            path = args.out or Path("curves.png")
-            plot(runs, args.metric, path)
-            print(path.resolve())
-            return 0
-        text = table(runs, args.metric, args.threshold)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+def comparable(args: argparse.Namespace, runs: list[RunRecord], metric: str) -> list[RunRecord]:
+    """The runs that have the metric; says what is left out or mixed."""
+    having = [run for run in runs if len(run.series(metric)[0])]
+    if len(having) < len(runs):
+        print(f"note: {len(runs) - len(having)} of {len(runs)} runs have no {metric} yet: left out", file=sys.stderr)
+    check_engines(having, args.mix_engines)
+    for where, keys in mixed_settings(having, args.split).items():
+        print(f"note: the runs of {where} differ in {', '.join(keys)}: --split shows them apart", file=sys.stderr)
+    return having
+
+
+def plot(args: argparse.Namespace, runs: list[RunRecord]) -> None:
+    """Write the picture and print its path."""
+    from analysis import curves
+
+    (metric, *rest) = chosen_metrics(runs, args.metric, 1)
+    if rest:
+        raise UserError("plot shows one --metric; use report for several")
+    path = args.out or CURVES
+    if path.suffix not in (".png", ".svg", ".pdf"):
+        raise UserError(f"--out must end in .png, .svg or .pdf, got {str(path)!r}")
+    curves.save(curves.figure(comparable(args, runs, metric), metric, args.estimate, args.split), path)
+    print(path.resolve())
+
+
+def table(args: argparse.Namespace, runs: list[RunRecord]) -> None:
+    """Print the table, and write it to --out."""
+    from analysis import tables
+
+    parts = []
+    names = chosen_metrics(runs, args.metric, 1)
+    written = tables.latex if args.out is not None and args.out.suffix == ".tex" else tables.markdown
+    for metric in names:
+        lines = tables.lines_of(comparable(args, runs, metric), metric, args.threshold, args.estimate, args.split)
+        parts.append((f"{metric}\n\n" if len(names) > 1 else "") + written(lines, args.threshold, args.estimate))
+    text = "\n".join(parts)
     if args.out is not None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(text, encoding="utf-8")
     print(text, end="")
+
+
+def export(args: argparse.Namespace, runs: list[RunRecord]) -> None:
+    """Write the tidy file and print its path."""
+    from analysis import tidy
+
+    if args.out is None:
+        raise UserError("export needs --out FILE.csv or FILE.parquet")
+    count = tidy.write(runs, args.out, chosen_metrics(runs, args.metric, 0) if args.metric else ())
+    print(f"{args.out.resolve()}: {count} lines of {len(runs)} runs")
+
+
+def report(args: argparse.Namespace, runs: list[RunRecord]) -> None:
+    """Write the page and print its path."""
+    from analysis.page import Options, page
+    from utils.mongoruns import without_password
+
+    path = args.out or REPORT
+    names = chosen_metrics(runs, args.metric, SHOWN)
+    for metric in names:
+        comparable(args, runs, metric)
+    roots = [without_password(root) if is_server(root) else root for root in args.runs]
+    title = args.title or Path(roots[0]).name or Path(roots[0]).resolve().name
+    command = " ".join(["python src/results.py report", *roots])
+    text = page(title, runs, Options(names, args.estimate, args.threshold, args.split, command), path.parent)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    print(path.resolve())
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace, list[RunRecord]], None]] = {
+    "plot": plot,
+    "table": table,
+    "export": export,
+    "report": report,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    try:
+        args = parse(argv)
+        args.split = [key for key in getattr(args, "split", "").split(",") if key]
+        COMMANDS[args.command](args, find_runs(args.runs))
+    except UserError as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: cannot write {error.filename!r}: {error.strerror}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import ast
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from utils.config import DERIVED
 from utils.configfile import read_yaml
 from utils.errors import UserError, nearest, shown
+from utils.lineparser import LineParser
 
 COMMANDS = ("main", "print_config", "print_dependencies", "save_config", "print_named_configs")
 ARGUMENTS = {"save_config": ("config_filename",)}
@@ -44,14 +44,6 @@ class Request:
     list_maps: bool = False
 
 
-class _Parser(argparse.ArgumentParser):
-    """An `ArgumentParser` whose errors are `UserError`s."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise `UserError` in place of printing the usage and leaving."""
-        raise UserError(f"{message}; see --help")
-
-
 def parse(argv: Sequence[str]) -> Request:
     """Read the command line, without the program's name.
 
@@ -74,11 +66,11 @@ def parse(argv: Sequence[str]) -> Request:
     return Request(alg, env, command, overrides, options, arguments, known.list_maps)
 
 
-def _parser() -> tuple[_Parser, list[str]]:
+def _parser() -> tuple[LineParser, list[str]]:
     """A parser of our options and Sacred's, and the long flags of the latter."""
     from sacred.experiment import gather_command_line_options  # here: `utils.cli` can be imported without Sacred
 
-    parser = _Parser(prog="main.py", add_help=False)
+    parser = LineParser(prog="main.py", add_help=False)
     parser.add_argument("--config", dest="config", action="append", default=[])
     parser.add_argument("--env-config", dest="env-config", action="append", default=[])
     parser.add_argument("--list-maps", action="store_true")
