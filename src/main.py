@@ -24,7 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return dispatch(sys.argv[1:] if argv is None else argv)
     except UserError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        from mirror.server import without_password  # here: only the message of an error can hold a password
+
+        print("error:", without_password(" ".join(str(error).split())), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -152,6 +152,10 @@ def _assign(nested: dict[str, Any], path: str, value: Any) -> None:
 
 def _check_options(options: Mapping[str, Any]) -> None:
     """Refuse values of Sacred's options on which Sacred would fail after the run has begun."""
+    if options.get("--mongo_db") is not None:
+        raise UserError(
+            "--mongo_db stops a run, or loses results, when the server is away: use mongo_url=mongodb://..."
+        )
     checks: dict[str, tuple[Callable[[str], bool], str]] = {
         "--loglevel": (_is_level, "0 to 50 or one of " + ", ".join(LEVELS)),
         "--beat-interval": (lambda text: _is_number(text) and float(text) >= 0.0, "seconds, 0 or more"),

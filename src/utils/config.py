@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, Literal
 
 from utils.configfile import CONFIG_DIR, available, read_named, read_yaml
@@ -54,6 +54,9 @@ class Config:
     use_tensorboard: bool
     tensorboard_backend: Literal["tensorboardX", "tensorboard-logger"]
     local_results_path: str
+    mongo_url: str = field(repr=False)
+    mongo_interval: Rate
+    mongo_checkpoint: bool
 
     use_cuda: bool
     torch_threads: Annotated[int, Range(0, 1024)]
@@ -195,8 +198,11 @@ def own_keys(params_cls: type) -> list[str]:
 
 
 def as_dict(config: Config) -> dict[str, Any]:
-    """Return plain nested data: the framework's and the learner's keys at one level, as in the yaml files."""
-    data = {key: getattr(config, key) for key in FRAMEWORK_KEYS}
+    """Return plain nested data: the framework's and the learner's keys at one level, as in the yaml files.
+
+    Without `mongo_url`, which may hold a password: what this returns is recorded.
+    """
+    data = {key: getattr(config, key) for key in FRAMEWORK_KEYS} | {"mongo_url": ""}
     own = asdict(config.params) if config.params is not None else {}
     return data | own | {"env_args": dict(config.env_args)}
 

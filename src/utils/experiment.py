@@ -5,8 +5,8 @@ from __future__ import annotations
 import pdb
 import platform
 import traceback
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +20,8 @@ from sacred.run import Run
 import envs
 import run as run_module
 from components.storage import check_buffer_fits, check_rollout_fits
+from mirror.background import Mirror
+from mirror.server import find_server
 from utils import checkpoint, tensorboard
 from utils.cli import Request
 from utils.config import Config, as_dict, from_merged
@@ -113,6 +115,8 @@ class Session:
         self.folder = RunFolder(Path(base))
         self.console = Console(config.t_max, config.log_interval)
         self.entered = False  # whether our part has begun: errors before it are Sacred's
+        self.server = find_server(config.mongo_url)
+        self.mirror: Mirror | None = None
         self._check_id()
 
     def run(self) -> int:
@@ -120,7 +124,7 @@ class Session:
         base, changes = split_changes(self.recorded, self.below, self.request.overrides)
         experiment = self._experiment(base)
         try:
-            with show_messages(self.console), StopRequest(last=True):
+            with show_messages(self.console), StopRequest(last=True), self._mirrored():
                 experiment.run(self.request.command, changes, info={}, meta_info={}, options=self.options)
         except KeyboardInterrupt:
             return 130
@@ -131,6 +135,30 @@ class Session:
         except Exception as error:
             return self._failed(error)
         return 0
+
+    @contextmanager
+    def _mirrored(self) -> Iterator[None]:
+        """Send what is left to MongoDB when Sacred has written how the run ended, whatever that was."""
+        stopped = False
+        try:
+            yield
+        except KeyboardInterrupt:
+            stopped = True
+            raise
+        except UserError:
+            if self.mirror is not None and not self._has_rows():
+                self.mirror.cancel()
+                self.mirror = None
+            raise
+        finally:
+            if self.mirror is not None:
+                self.mirror.close(stopped)
+
+    def _start_mirror(self, run_dir: Path) -> None:
+        if self.server is not None:
+            mirror = Mirror(self.server, run_dir, self.config.mongo_interval, self.config.mongo_checkpoint)
+            mirror.start()
+            self.mirror = mirror
 
     def _failed(self, error: Exception) -> int:
         if not self.entered and not self.options["--debug"]:
@@ -176,10 +204,12 @@ class Session:
                 logger.info(f"results: {run_dir}")
             stack.callback(lambda: self.console.end(logger.last))
             stack.callback(logger.close)
-            self._guarded_run(logger, run_dir)
+            self._guarded_run(logger, run_dir, observed)
 
-    def _guarded_run(self, logger: Logger, run_dir: Path) -> None:
+    def _guarded_run(self, logger: Logger, run_dir: Path, observed: bool) -> None:
         try:
+            if observed:
+                self._start_mirror(run_dir)
             run_module.run(self.config, logger, run_dir)
         except UserError:
             LOG.disabled = True  # Sacred would report a failure; the one line of `main` says it all

@@ -1,0 +1,106 @@
+"""Uploads runs to MongoDB: `MONGO_URL=mongodb://USER:PASSWORD@HOST/sacred python src/sync_mongo.py RUNS...`.
+
+RUNS are run directories or directories above them, for example results/sacred. What is there already is not sent
+again, so the command can be repeated, and cut off at any time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mirror.server import VARIABLE, Server, find_server, is_refusal, reason
+from utils.errors import UserError
+
+if TYPE_CHECKING:
+    from pymongo.database import Database
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Command line to arguments; a bad one ends with exit code 2."""
+    parser = argparse.ArgumentParser(prog="sync_mongo.py", description=__doc__)
+    parser.add_argument("runs", nargs="+", type=Path, help="run directories or directories above them")
+    parser.add_argument("--mongo-url", default="", help=f"the server; default: {VARIABLE}, which others cannot see")
+    parser.add_argument("--checkpoint", action="store_true", help="also store each run's last networks")
+    return parser.parse_args(argv)
+
+
+def find(roots: Iterable[Path]) -> list[Path]:
+    """Directories of all runs that began, below `roots`.
+
+    Raises:
+        UserError: a root does not exist, or there is no run.
+    """
+    from utils.metricsfile import FILE_NAME
+
+    found: list[Path] = []
+    for root in roots:
+        if not root.exists():
+            raise UserError(f"{str(root)!r} does not exist")
+        files = [path for path in root.rglob("run.json") if path.with_name(FILE_NAME).exists()]
+        found += [path.parent for path in sorted(files, key=lambda path: (len(str(path)), str(path)))]
+    if not found:
+        raise UserError(f"no runs (no run.json beside a {FILE_NAME}) below {', '.join(map(str, roots))}")
+    return found
+
+
+def open_database(server: Server) -> Database[dict[str, Any]]:
+    """The database, if the server answers and lets us in; `UserError` if not."""
+    from pymongo.errors import PyMongoError
+
+    database = server.connect()[server.database]
+    try:
+        database["runs"].find_one({}, {"_id": 1})
+    except PyMongoError as error:
+        what = "refuses" if is_refusal(error) else "does not answer"
+        raise UserError(f"MongoDB at {server.place} {what}: {reason(error)}") from None
+    return database
+
+
+def upload(database: Database[dict[str, Any]], run_dir: Path, checkpoint: bool) -> str:
+    """Send one run; return what there is to say about it."""
+    from mirror.sync import RunSync
+
+    sync = RunSync(database, run_dir, checkpoint)
+    known, before = sync.look_up()
+    sync.sync()
+    assert sync.points is not None
+    state = "was there" if known and before == sync.points.rows else f"{sync.points.rows - before} new"
+    return f"{run_dir}: run {sync.run_id}, {sync.points.rows} log entries ({state})"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return the exit code: 0 all sent, 1 the server was lost, 2 bad input."""
+    warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)
+    arguments = parse(argv)
+    try:
+        server = find_server(arguments.mongo_url)
+        if server is None:
+            raise UserError(f"name the server: {VARIABLE}=mongodb://... or --mongo-url mongodb://...")
+        run_dirs = find(arguments.runs)
+        database = open_database(server)
+    except UserError as error:
+        print("error:", error, file=sys.stderr)
+        return 2
+    return _upload_all(database, server, run_dirs, arguments.checkpoint)
+
+
+def _upload_all(database: Database[dict[str, Any]], server: Server, run_dirs: Sequence[Path], checkpoint: bool) -> int:
+    from pymongo.errors import PyMongoError
+
+    for number, run_dir in enumerate(run_dirs):
+        try:
+            print(upload(database, run_dir, checkpoint), flush=True)
+        except PyMongoError as error:
+            left = len(run_dirs) - number
+            print(f"error: MongoDB at {server.place}: {reason(error)}; {left} runs left", file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
