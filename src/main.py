@@ -54,7 +54,9 @@ def dispatch(argv: Sequence[str]) -> int:
 def run_command(request: Request) -> int:
     """Validate the configuration completely, then run the command under Sacred."""
     from utils.config import layers, merge
+    from utils.resume import with_recorded
 
+    request = with_recorded(request)
     merged = merge(request.alg, request.env, request.overrides)
 
     from utils.experiment import Session, check_parts

@@ -1,13 +1,13 @@
 """Builds the parts from the registries and runs ONE loop. No algorithm or environment name appears here.
 
-collect -> insert -> update while updates are due -> log -> test -> checkpoint, until t_max environment steps.
+test -> collect -> insert -> update while updates are due -> log -> checkpoint, until t_max environment steps.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -23,16 +23,25 @@ from runners import EpisodeStats, Runner, make_vec_env
 from utils import checkpoint
 from utils.config import Config
 from utils.earlystop import EarlyStop
-from utils.interrupt import requested
+from utils.interrupt import Stopped, stop_if_requested
 from utils.joint_values import record_tables
 from utils.logging import Logger
-from utils.seeding import derive_seed, seed_everything
+from utils.machine import facts_of, inexact
+from utils.seeding import derive_seed, rng_state, seed_everything, set_rng_state
+from utils.snapshots import Snapshots
 from utils.statistics import RunningMeans, episode_means
 from utils.timehelper import PhaseTimer
 
 
-def run(config: Config, logger: Logger, run_dir: Path) -> None:
-    """Train (or, with `evaluate=True`, test) as configured. Ctrl-C saves a checkpoint and is raised again."""
+def run(config: Config, logger: Logger, run_dir: Path, resumed: bool = False) -> None:
+    """Train (or, with `evaluate=True`, test) as configured. Ctrl-C saves a checkpoint and is raised again.
+
+    Args:
+        config: the run's configuration.
+        logger: where results go.
+        run_dir: the run's directory.
+        resumed: go on from the newest checkpoint in `run_dir/resume`.
+    """
     seed_everything(config.seed)
     if config.torch_threads > 0:
         th.set_num_threads(config.torch_threads)
@@ -42,7 +51,9 @@ def run(config: Config, logger: Logger, run_dir: Path) -> None:
     env = make_vec_env(spec, config.runner, config.batch_size_run, config.worker_timeout)
     try:
         loop = TrainingLoop(config, logger, run_dir, env)
-        if config.checkpoint_path:
+        if resumed:
+            loop.resume(spec.reproducible)
+        elif config.checkpoint_path:
             loop.load(Path(config.checkpoint_path))
         if config.evaluate:
             loop.test()
@@ -68,19 +79,13 @@ def build_learner(config: Config, info: EnvInfo, device: th.device) -> Learner:
     return LEARNERS[config.learner](config, info, mac)
 
 
-def stop_if_requested() -> None:
-    """Raise `KeyboardInterrupt` between two steps of the loop if the user has asked for a stop."""
-    if requested():
-        raise KeyboardInterrupt
-
-
 class TrainingLoop:
     """The loop's parts and counters.
 
     Args:
         config: the run's configuration.
         logger: where results go.
-        run_dir: checkpoints are written to `run_dir/models/<t_env>`.
+        run_dir: networks are written to `run_dir/models/<t_env>`, what the run can be resumed from to `run_dir/resume`.
         env: E environments.
     """
 
@@ -100,29 +105,45 @@ class TrainingLoop:
         self.test_episode = 0
         self.updates_due = 0.0
         self.n_aborted = 0
-        self.next_due = {"log": config.log_interval, "test": 0, "save": config.save_model_interval}
+        self.next_due = {"log": config.log_interval, "test": 0, "save": config.save_model_interval, "snapshot": 0}
         self.early_stop = EarlyStop(config.stop_metric, config.stop_level, config.stop_tests)
         self.episode_stats: list[EpisodeStats] = []
         self.training_stats = RunningMeans()
+        self.snapshots = Snapshots(run_dir, config.save_keep)
+        self.snapshot_at = 0.0  # on the monotonic clock, seconds
 
     def train(self) -> None:
-        """Until `t_max` env steps or the early stop; a last test and checkpoint at the end."""
+        """Until `t_max` env steps or the early stop; a last test and checkpoint at the end.
+
+        Before every `stop_if_requested` all is as if the run had just been resumed from a checkpoint written there,
+        so that stopping and going on is no different from not having stopped.
+        """
         try:
-            while self.t_env < self.config.t_max and not self.early_stop.reached:
+            while not self._iterate():
                 self._when_due("test", self.config.test_interval, self.test)
                 self._collect()
-                self._update()
-                self._when_due("log", self.config.log_interval, self.log_training)
-                self._when_due("save", self.config.save_model_interval, self.save)
-                self._show_progress()
-                stop_if_requested()
-        except KeyboardInterrupt:
+        except Stopped:
+            self.snapshot()
             self.save()
             raise
+        except KeyboardInterrupt:  # within an update: a resumed run goes on from the checkpoint before
+            self.save()
+            raise
+        self.snapshot()  # what follows is repeated if it does not come to its end
         self.log_training()
         self.test()
         self._show_progress()
         self.save()
+
+    def _iterate(self) -> bool:
+        """What follows the collection of episodes, or a resume; tells whether the run is at its end."""
+        self._update()
+        self._when_due("log", self.config.log_interval, self.log_training)
+        self._when_due("save", self.config.save_model_interval, self.save)
+        self._snapshot_if_due()
+        self._show_progress()
+        stop_if_requested()
+        return self.t_env >= self.config.t_max or self.early_stop.reached
 
     def _when_due(self, what: str, interval: int, action: Callable[[], None]) -> None:
         if self.t_env >= self.next_due[what]:
@@ -130,7 +151,10 @@ class TrainingLoop:
             self.next_due[what] = (self.t_env // interval + 1) * interval
 
     def _collect(self) -> None:
-        rollout = self.runner.collect(self.episode, self.n_envs, self.t_env)
+        try:
+            rollout = self.runner.collect(self.episode, self.n_envs, self.t_env)
+        except KeyboardInterrupt as error:  # a slow environment; the loop is as it was before the episodes
+            raise Stopped from error
         for k in rollout.kept:
             self.buffer.insert(rollout.batch.episode(k))
         self.episode += self.n_envs
@@ -144,12 +168,12 @@ class TrainingLoop:
         if len(self.buffer) < max(self.config.batch_size, self.config.learning_starts):
             self.updates_due = 0.0
             return
-        due = math.floor(self.updates_due)
-        self.updates_due -= due
         with self.timer("learn"):
-            for _ in range(due):
+            while self.updates_due >= 1.0:
+                stop_if_requested()
                 batch = self.learner.sample(self.buffer)
                 self.training_stats.add(self.learner.update(batch, self.t_env))
+                self.updates_due -= 1.0
 
     def log_training(self) -> None:
         """Statistics of training episodes and updates since the last time."""
@@ -165,14 +189,19 @@ class TrainingLoop:
     def test(self) -> None:
         """Play `test_nepisode` test episodes and log their means with the prefix `test_`."""
         stats: list[EpisodeStats] = []
+        episode = self.test_episode
         with self.timer("test"):
             while len(stats) < self.config.test_nepisode:
-                count = min(self.n_envs, self.config.test_nepisode - len(stats))
-                rollout = self.runner.collect(self.test_episode, count, self.t_env, self.config.test_greedy, test=True)
-                self.test_episode += count
                 stop_if_requested()
+                count = min(self.n_envs, self.config.test_nepisode - len(stats))
+                try:
+                    rollout = self.runner.collect(episode, count, self.t_env, self.config.test_greedy, test=True)
+                except KeyboardInterrupt as error:  # a resumed run begins the test again
+                    raise Stopped from error
+                episode += count
                 stats += rollout.stats
         metrics = episode_means(stats, "test_")
+        self.test_episode = episode
         self.early_stop.add(metrics)
         self.logger.log(self.t_env, metrics)
 
@@ -200,7 +229,7 @@ class TrainingLoop:
         self.logger.info(f"loaded {path} at {self.t_env} env steps")
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds."""
+        """What a checkpoint of the networks holds."""
         return {
             "learner": self.learner.state(),
             "t_env": self.t_env,
@@ -208,3 +237,62 @@ class TrainingLoop:
             "test_episode": self.test_episode,
             "tests_in_a_row": self.early_stop.in_a_row,
         }
+
+    def _snapshot_if_due(self) -> None:
+        by_steps = self.config.save_every > 0 and self.t_env >= self.next_due["snapshot"]
+        by_time = self.config.save_every_minutes > 0.0 and monotonic() >= self.snapshot_at
+        if by_steps or by_time:
+            self.snapshot()
+
+    def snapshot(self) -> None:
+        """Write what the run can be resumed from, if it keeps any checkpoint."""
+        if not self.config.save_model:
+            return
+        if self.config.save_every > 0:
+            self.next_due["snapshot"] = (self.t_env // self.config.save_every + 1) * self.config.save_every
+        with self.timer("save"):
+            self.snapshots.save(self.t_env, self.everything(), self.buffer)
+        self.snapshot_at = monotonic() + 60.0 * self.config.save_every_minutes
+
+    def everything(self) -> dict[str, Any]:
+        """All that the rest of the run depends on, beside the replay buffer."""
+        return self.state() | {
+            "updates_due": self.updates_due,
+            "n_aborted": self.n_aborted,
+            "next_due": self.next_due,
+            "episode_stats": self.episode_stats,
+            "training_stats": self.training_stats.state(),
+            "phases": self.timer.seconds,
+            "logger": self.logger.state(),
+            "rng": rng_state(),
+            "machine": facts_of(self.learner.device),
+        }
+
+    def resume(self, reproducible: bool = True) -> None:
+        """Go on from the newest whole checkpoint of this run directory.
+
+        Args:
+            reproducible: whether seeds determine the environment's episodes.
+
+        Raises:
+            CheckpointError: there is none, or another version of the program wrote it.
+        """
+        state, problems = self.snapshots.load(self.buffer)
+        for problem in problems:
+            self.logger.warning(f"{problem}; the checkpoint before it is used")
+        self._restore(state)
+        self.logger.info(f"resumed at {self.t_env} env steps, {self.learner.n_updates} updates")
+        for reason in inexact(state["machine"], facts_of(self.learner.device), reproducible):
+            self.logger.warning(f"the run goes on, but not bit for bit as without the interruption: {reason}")
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.learner.restore(state["learner"])
+        for name in ("t_env", "episode", "test_episode", "updates_due", "n_aborted", "episode_stats"):
+            setattr(self, name, state[name])
+        self.early_stop.in_a_row = state["tests_in_a_row"]
+        self.next_due |= state["next_due"]
+        self.training_stats.restore(state["training_stats"])
+        self.timer.seconds |= state["phases"]
+        checkpoint.drop_after(self.models_dir, self.t_env)
+        self.logger.restore(state["logger"])
+        set_rng_state(state["rng"])

@@ -22,6 +22,8 @@ from components.storage import GIB, check_buffer_fits, fields_of, rows_of
 from envs.multiagentenv import EnvInfo
 from utils.masking import valid_mask
 
+TAKEN = ("actions", "reward", "terminated")  # fields of transitions: none in an episode's last row
+
 
 class EpisodeBatch:
     """E episodes being collected, time first: `data["obs"] [T_max+1,E,N,O]` and so on.
@@ -156,6 +158,8 @@ class ReplayBuffer:
     def insert(self, episode: dict[str, np.ndarray]) -> None:
         """Store one episode of L transitions: every field `[L+1,...]`, as `EpisodeBatch.episode` gives it.
 
+        The last row keeps what was seen after the end; what the runner left there of other fields is not stored.
+
         Raises:
             ValueError: if some agent has no available action in a step that was acted on.
         """
@@ -168,6 +172,8 @@ class ReplayBuffer:
         rows = self._allocate(len(episode["reward"]))
         for name, array in self.rows.items():
             array[rows] = episode[name]
+            if name in TAKEN:
+                array[rows[-1]] = 0
         if avail is not None:  # after the end an environment may offer nothing
             self.rows["avail_actions"][rows[-1]] |= ~avail[-1].any(-1, keepdims=True)
         self.episodes.append(rows)

@@ -117,6 +117,7 @@ class EnvSpec:
         preferred_runner: what `runner=auto` uses when the environment cannot be batched.
         joint_actions: for one-step games: makes all joint actions `[P,N,1|D]` whose values are worth a table.
         tables: turns values of these joint actions into text: `tables(q_tot [P], utilities [P,N])`.
+        reproducible: whether the seed given to `reset` determines an episode; a resumed run is exact only then.
     """
 
     single: Callable[[], MultiAgentEnv]
@@ -128,3 +129,4 @@ class EnvSpec:
     preferred_runner: str = "episode"
     joint_actions: Callable[[], np.ndarray] | None = None
     tables: Callable[[np.ndarray, np.ndarray], str] | None = None
+    reproducible: bool = True

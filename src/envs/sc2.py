@@ -83,7 +83,7 @@ def _starcraft2(flags: Flags) -> EnvSpec:
             "this version has no StarCraft II adapter yet; give env_args.engine=embedded for the embedded engine"
         )
     made: EnvSpec = import_module(ADAPTER).spec(flags)
-    return made
+    return replace(made, reproducible=False)  # the game takes its seed at its start, not with every episode
 
 
 def _compile(flags: Flags) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,13 @@ def steps_in(models: Path) -> dict[int, Path]:
         if folder.name.isdigit() and (folder / FILE_NAME).is_file()
     }
     return dict(sorted(files.items()))
+
+
+def drop_after(models: Path, t_env: int) -> None:
+    """Remove checkpoints past `t_env`: a resumed run writes its own."""
+    for step, file in steps_in(models).items():
+        if step > t_env:
+            shutil.rmtree(file.parent)
 
 
 def find(checkpoint_path: Path | str, load_step: int = 0) -> Path:

@@ -48,6 +48,11 @@ class Config:
     log_interval: Positive
     save_model: bool
     save_model_interval: Positive
+    save_every: Count
+    save_every_minutes: Annotated[float, Range(0.0)]
+    save_keep: Positive
+    save_finished: bool
+    resume: str
     checkpoint_path: str
     load_step: Count
     evaluate: bool
@@ -104,6 +109,8 @@ class Config:
             )
         if self.evaluate and not self.checkpoint_path:
             raise UserError("evaluate=True needs checkpoint_path=RUN_DIRECTORY, the run whose networks are tested")
+        if self.evaluate and self.resume:
+            raise UserError("evaluate=True tests a checkpoint, resume continues training: set one of them")
         if self.evaluate and self.test_nepisode == 0:
             raise UserError("evaluate=True needs test_nepisode of at least 1, got 0")
 

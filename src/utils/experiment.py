@@ -7,6 +7,7 @@ import platform
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +23,7 @@ import run as run_module
 from components.storage import check_buffer_fits, check_rollout_fits
 from mirror.background import Mirror
 from mirror.server import find_server
-from utils import checkpoint, tensorboard
+from utils import checkpoint, snapshots, tensorboard
 from utils.cli import Request
 from utils.config import Config, as_dict, from_merged
 from utils.console import LOG, Console, show_messages
@@ -30,7 +31,9 @@ from utils.errors import UserError, WrongActionsError
 from utils.interrupt import StopRequest, requested
 from utils.logging import Logger
 from utils.metricsfile import FILE_NAME, read_metrics
+from utils.resume import AUTO, find_run
 from utils.runfolder import RunFolder, runs_base
+from utils.runlock import RunLock
 from utils.seeding import seed_everything
 from utils.suggestions import algorithms_for
 
@@ -50,13 +53,10 @@ def check_parts(merged: Mapping[str, Any], here: bool = True) -> tuple[Config, d
         The configuration, and what is recorded beside it: the environment's complete arguments and its facts.
 
     Raises:
-        UserError: an unknown learner, environment, key or value; a missing checkpoint, library or directory;
-            too little memory.
+        UserError: an unknown learner, environment, key or value; a missing library; too little memory.
     """
     config = from_merged(merged)
     spec = envs.resolve(config.env, config.env_args)
-    if config.checkpoint_path:
-        checkpoint.find(config.checkpoint_path, config.load_step)
     if config.use_tensorboard:
         tensorboard.require(config.tensorboard_backend)
     env = spec.single()
@@ -112,12 +112,21 @@ class Session:
         self.recorded = as_dict(config) | dict(derived) | request.arguments
         self.options = dict(request.options)
         base = self.options.pop("--file_storage") or runs_base(config.local_results_path)
-        self.folder = RunFolder(Path(base))
+        self.continued = find_run(request, config, self.recorded, self.below, Path(base))
+        if self.continued is not None:
+            self.config = replace(config, seed=self.continued.config["seed"])
+            self.recorded["seed"] = self.config.seed
+        self.recorded["resume"] = ""  # config.json describes the run: who repeats it begins anew
+        self.folder = RunFolder(Path(base), self.continued.run_dir if self.continued else None)
         self.console = Console(config.t_max, config.log_interval)
         self.entered = False  # whether our part has begun: errors before it are Sacred's
+        self.lock = self.continued.lock if self.continued else None  # held until the status is recorded
         self.server = find_server(config.mongo_url)
         self.mirror: Mirror | None = None
-        self._check_id()
+        if self.continued is None:
+            self._check_id()
+            if config.checkpoint_path:
+                checkpoint.find(config.checkpoint_path, config.load_step)
 
     def run(self) -> int:
         """Run the command; return the exit code."""
@@ -134,6 +143,11 @@ class Session:
             raise
         except Exception as error:
             return self._failed(error)
+        finally:
+            if self.lock is not None:
+                self.lock.release()
+        if self.folder.dir is not None and self.request.command == "main" and not self.config.save_finished:
+            snapshots.discard(self.folder.path)  # not before the run is recorded as complete
         return 0
 
     @contextmanager
@@ -196,12 +210,15 @@ class Session:
         with ExitStack() as stack:
             observed = bool(sacred_run.observers)
             run_dir = self.folder.path if observed else Path(stack.enter_context(TemporaryDirectory()))
+            self.lock = self.lock or RunLock(run_dir)
             if self.options["--capture"] in (None, "no"):
                 self.console.attach(run_dir / "cout.txt")
             logger = self._logger(sacred_run, run_dir)
             if observed:
                 stack.callback(lambda: self.folder.write_info(sacred_run.info))
                 logger.info(f"results: {run_dir}")
+            if self.config.resume == AUTO and self.continued is None:
+                logger.info("resume=auto: no unfinished run of this configuration, a new one starts")
             stack.callback(lambda: self.console.end(logger.last))
             stack.callback(logger.close)
             self._guarded_run(logger, run_dir, observed)
@@ -210,7 +227,7 @@ class Session:
         try:
             if observed:
                 self._start_mirror(run_dir)
-            run_module.run(self.config, logger, run_dir)
+            run_module.run(self.config, logger, run_dir, self.continued is not None)
         except UserError:
             LOG.disabled = True  # Sacred would report a failure; the one line of `main` says it all
             raise

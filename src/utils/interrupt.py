@@ -18,9 +18,19 @@ GRACE_SECONDS = 4.0  # leaves time to save within the ten seconds a stop may tak
 _current: list[StopRequest] = []
 
 
+class Stopped(KeyboardInterrupt):
+    """The stop that was asked for, at a point from which the run can go on as if nothing had happened."""
+
+
 def requested() -> bool:
     """Tell whether the user wants the run to stop. Whoever gets True must save and raise `KeyboardInterrupt`."""
     return bool(_current) and _current[-1].acknowledge()
+
+
+def stop_if_requested() -> None:
+    """Raise `Stopped` between two steps of a loop if the user has asked for a stop."""
+    if requested():
+        raise Stopped
 
 
 class StopRequest:

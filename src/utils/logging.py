@@ -9,8 +9,9 @@ from time import monotonic
 from typing import Any
 
 from utils.console import LOG, Console, boxed
+from utils.errors import UserError
 from utils.metricsfile import FILE_NAME, MetricsFile, read_metrics
-from utils.tensorboard import make_writer
+from utils.tensorboard import clear_events, make_writer
 
 PUBLISH_SECONDS = 5.0  # between two updates of Sacred's info, at least
 PUBLISH_SHARE = 0.02  # and at most this share of the time is spent on them
@@ -44,6 +45,7 @@ class Logger:
         self.last: dict[str, float] = {}
         self._header = dict(header or {})
         self._file = MetricsFile(self.run_dir / FILE_NAME)
+        self._tensorboard = tensorboard
         self._writer = make_writer(tensorboard, self.run_dir / "tb_logs") if tensorboard else None
         self._series: Series = {}
         self._publish = publish
@@ -71,8 +73,6 @@ class Logger:
         self._file.append({"t_env": int(t_env), "time": round(self.elapsed, 3), **values})
         self._remember(int(t_env), numbers)
         for name, value in numbers.items():
-            if self._writer is not None:
-                self._writer.add(name, value, int(t_env))
             if not math.isfinite(value) and name not in self._warned:
                 self._warned.add(name)
                 self.warning(f"{name} is {value} at t_env {t_env}: written as null; told once")
@@ -112,14 +112,27 @@ class Logger:
         return {"size": self._file.size, "elapsed": self.elapsed, "warned": sorted(self._warned)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continue from `state`: lines logged after it are dropped, the series are read back from the file."""
+        """Continue from `state`: lines logged after it are dropped, the rest is read back from the file.
+
+        TensorBoard's event files are written anew from it.
+
+        Raises:
+            UserError: the file was shortened or damaged since.
+        """
+        if self._file.size < state["size"]:
+            lost = state["size"] - self._file.size
+            raise UserError(f"{self._file.path} was changed: the checkpoint needs {lost} bytes more than it has")
         self._file.truncate(state["size"])
         self._start = monotonic() - state["elapsed"]
         self._warned = set(state["warned"])
         self._series, self.last = {}, {}
+        if self._writer is not None:
+            self._writer.close()
+            clear_events(self.run_dir / "tb_logs")
+            self._writer = make_writer(self._tensorboard, self.run_dir / "tb_logs")
         for row in read_metrics(self._file.path)[1]:
-            numbers = {name: value for name, value in row.items() if name not in RESERVED}
-            self._remember(row["t_env"], {name: math.nan if v is None else v for name, v in numbers.items()})
+            numbers = {name: math.nan if v is None else v for name, v in row.items() if name not in RESERVED}
+            self._remember(row["t_env"], numbers)
         self.publish()
 
     def close(self) -> None:
@@ -138,6 +151,8 @@ class Logger:
         for name, value in numbers.items():
             self._series.setdefault(name, []).append(_finite(value))
             self._series.setdefault(f"{name}_T", []).append(t_env)
+            if self._writer is not None:
+                self._writer.add(name, value, t_env)
 
 
 def _finite(value: float) -> float | None:

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from utils.errors import UserError
+
 FILE_NAME = "metrics.jsonl"
 
 
@@ -57,8 +59,16 @@ class MetricsFile:
 
 
 def read_metrics(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return the header and the rows of a metrics file; a torn last line is left out."""
-    lines = path.read_bytes().split(b"\n")[:-1]
-    rows = [json.loads(line) for line in lines]
+    """Return the header and the rows of a metrics file; a torn last line is left out.
+
+    Raises:
+        UserError: a line is damaged.
+    """
+    rows = []
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError as error:
+            raise UserError(f"{path}, line {number} is damaged: {error}") from error
     header = rows.pop(0) if rows and rows[0].get("header") else {}
     return header, rows

@@ -22,10 +22,16 @@ class RunFolder(FileStorageObserver):
 
     The id is the lowest number above all existing ones for which `mkdir` succeeds, so that runs started together
     never share one. Files are replaced by renaming: a reader never meets half of one.
+
+    Args:
+        base: directory of run directories.
+        continued: an existing run directory to go on with; run.json keeps its start and lists every continuation.
     """
 
-    def __init__(self, base: Path) -> None:
-        super().__init__(base, priority=PRIORITY)
+    def __init__(self, base: Path, continued: Path | None = None) -> None:
+        super().__init__(base if continued is None else continued.parent, priority=PRIORITY)
+        self.continued = continued
+        self._kept: dict[str, Any] = {}  # entries of run.json that a continuation does not change
         self._written_info: Any = None
         self._writing = threading.Lock()
 
@@ -36,8 +42,20 @@ class RunFolder(FileStorageObserver):
             raise RuntimeError("the run has not started: it has no directory yet")
         return Path(self.dir).resolve()
 
+    def _make_run_dir(self, _id: str | None) -> None:
+        if self.continued is None:
+            super()._make_run_dir(_id)
+            return
+        self.dir = str(self.continued)
+        before = json.loads((self.continued / "run.json").read_text(encoding="utf-8"))
+        ended = {"status": before["status"], "heartbeat": before["heartbeat"], "host": before["host"]["hostname"]}
+        interruptions = [*before.get("interruptions", []), ended]
+        self._kept = {"start_time": before["start_time"], "interruptions": interruptions}
+
     def save_json(self, obj: Any, filename: str) -> None:
         """Write `obj` to `filename` in the run's directory."""
+        if filename == "run.json":
+            obj = obj | self._kept
         self._replace(filename, json.dumps(flatten(obj), sort_keys=True, indent=2))
 
     def heartbeat_event(self, info: Any, captured_out: str, beat_time: Any, result: Any) -> None:
@@ -67,8 +85,8 @@ class RunFolder(FileStorageObserver):
         super().save_file(str(source if source.exists() else Path(__file__).parents[1] / source), target_name)
 
     def discard(self) -> None:
-        """Remove the run's directory: the run did not take place."""
-        if self.dir is not None:
+        """Remove the run's directory: the run did not take place. One that is continued stays."""
+        if self.dir is not None and self.continued is None:
             shutil.rmtree(self.dir, ignore_errors=True)
 
 

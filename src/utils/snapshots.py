@@ -1,8 +1,8 @@
 """What a killed run goes on from: `<run_dir>/resume/<t_env>.th` and the replayed episodes beside it.
 
-Episodes never change once they are collected, so each is written once, into `episodes_<first>_<end>.th` together
-with its neighbours, and a checkpoint only lists the files it needs with their checksums. It counts from the moment
-its own file is renamed into place, which comes last: a crash at any moment leaves the previous checkpoint whole.
+Episodes never change once they are collected, so a checkpoint writes only those that came since the last one, into
+`episodes_<first>_<end>.th`, and lists the files it needs with their checksums. It counts from the moment its own file
+is renamed into place, which comes last: a crash at any moment leaves the previous checkpoint whole.
 """
 
 from __future__ import annotations
@@ -15,15 +15,11 @@ from typing import Any
 from components.episode_buffer import ReplayBuffer
 from utils import checkpoint
 from utils.checkpoint import CheckpointError
+from utils.errors import UserError
+from utils.resume import FOLDER, checkpoints_in
 
-FOLDER = "resume"
+VERSION = 1  # of what a checkpoint to resume from holds; raised with every change that makes older ones useless
 PAGE_BYTES = 32 * 1024**2  # of episodes in one file, roughly: bounds the memory that saving takes
-
-
-def checkpoints_in(run_dir: Path) -> dict[int, Path]:
-    """t_env -> file of the checkpoints a run can be resumed from, oldest first."""
-    files = {int(file.stem): file for file in (run_dir / FOLDER).glob("*.th") if file.stem.isdigit()}
-    return dict(sorted(files.items()))
 
 
 def discard(run_dir: Path) -> None:
@@ -48,7 +44,8 @@ class Snapshots:
         """Write a checkpoint of `state` and the buffer; then remove what is too old."""
         self._write_new_episodes(buffer)
         file = self.folder / f"{t_env}.th"
-        checkpoint.write(file, {"state": state, "buffer": buffer.position(), "pages": self.pages})
+        whole = {"version": VERSION, "state": state, "buffer": buffer.position(), "pages": self.pages}
+        checkpoint.write(file, whole)
         self.needed.pop(file, None)
         self.needed[file] = {page["file"] for page in self.pages}
         for old in list(self.needed)[: -self.keep]:
@@ -63,12 +60,13 @@ class Snapshots:
             Its state, and a line for each damaged checkpoint that was passed over.
 
         Raises:
-            CheckpointError: there is none.
+            UserError: there is none (a `CheckpointError`), or another version of the program wrote it.
         """
         problems: list[str] = []
         for file in reversed(checkpoints_in(self.run_dir).values()):
             try:
                 whole = checkpoint.read(file)
+                _check_version(whole, file)
                 buffer.refill(whole["buffer"], self._read_pages(whole["pages"]))
             except CheckpointError as error:
                 problems.append(str(error))
@@ -91,15 +89,28 @@ class Snapshots:
         self._tidy()
 
     def _write_new_episodes(self, buffer: ReplayBuffer) -> None:
+        """Write the episodes that no file holds yet, together with those of files that are no larger than they.
+
+        So the files are few, and an episode is written again only when its file doubles.
+        """
         oldest = buffer.n_inserted - len(buffer)
         self.pages = [page for page in self.pages if page["end"] > oldest]
         first = max(self.pages[-1]["end"] if self.pages else 0, oldest)
+        if first == buffer.n_inserted:
+            return
+        while self.pages and not self.pages[-1]["full"] and self._count(self.pages[-1]) <= buffer.n_inserted - first:
+            first = max(self.pages.pop()["first"], oldest)
         while first < buffer.n_inserted:
             end, content = buffer.pages(first, PAGE_BYTES)
             name = f"episodes_{first}_{end}.th"
             checksum = checkpoint.write(self.folder / name, content)
-            self.pages.append({"file": name, "first": first, "end": end, "checksum": checksum})
+            full = end < buffer.n_inserted
+            self.pages.append({"file": name, "first": first, "end": end, "checksum": checksum, "full": full})
             first = end
+
+    @staticmethod
+    def _count(page: Mapping[str, Any]) -> int:
+        return int(page["end"] - page["first"])
 
     def _read_pages(self, pages: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
         for page in pages:
@@ -111,3 +122,8 @@ class Snapshots:
         for file in self.folder.iterdir():
             if file.name not in wanted:
                 file.unlink()
+
+
+def _check_version(whole: Mapping[str, Any], file: Path) -> None:
+    if whole.get("version") != VERSION:
+        raise UserError(f"{file} is of version {whole.get('version')}, this program resumes from version {VERSION}")

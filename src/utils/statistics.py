@@ -29,6 +29,17 @@ class RunningMeans:
         self._counts.clear()
         return means
 
+    def state(self) -> dict[str, Any]:
+        """Sums and counts since the last `pop`."""
+        return {"sums": dict(self._sums), "counts": dict(self._counts)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `state`."""
+        self._sums.clear()
+        self._counts.clear()
+        self._sums.update(state["sums"])
+        self._counts.update(state["counts"])
+
 
 def episode_means(stats: list[dict[str, float]], prefix: str = "") -> dict[str, float]:
     """PyMARL's names: each statistic's mean as `<prefix><name>_mean`, the return's spread as `return_std`."""

@@ -39,6 +39,12 @@ def make_writer(backend: str, folder: Path) -> Writer:
     return _X(folder) if backend == "tensorboardX" else _Logger(folder)
 
 
+def clear_events(folder: Path) -> None:
+    """Remove the event files in `folder`."""
+    for file in folder.glob("events.out.tfevents.*"):
+        file.unlink()
+
+
 class _X:
     def __init__(self, folder: Path) -> None:
         self._writer = require("tensorboardX").SummaryWriter(str(folder), flush_secs=30)

@@ -1,0 +1,177 @@
+"""Kills training runs at random moments and resumes them: `python benchmarks/kills.py [--kills 20] [--seed 0]`.
+
+Each run is a process of its own that gets SIGKILL (or --signal TERM, INT) somewhere between its first checkpoint and
+its end, is started again with resume=auto, and is then compared with a run that was never disturbed: networks,
+targets, optimisers, generators, counters, every episode in the replay buffer, every line of metrics.jsonl but its
+time, and info.json must be equal bit for bit. Prints a table; exit code 1 if anything differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch as th
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "src"))
+from utils import checkpoint  # noqa: E402
+from utils.metricsfile import read_metrics  # noqa: E402
+from utils.resume import checkpoints_in  # noqa: E402
+
+CLOCKS = ("phases", "logger", "machine")  # parts of a checkpoint that tell how long things took, and where
+COMMON = (
+    *("batch_size=8", "hidden_dim=16", "buffer_size=100", "test_nepisode=4", "seed=3", "torch_threads=1"),
+    *("save_every_minutes=0", "save_finished=True"),
+)
+BATTLE = ("env_args.map_name=3m", "env_args.engine=embedded", "t_max=5000", "save_every=150", "test_interval=1000")
+GAME = ("t_max=1200", "save_every=30", "test_interval=200", "log_interval=100", "save_model_interval=400")
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is trained."""
+
+    alg: str
+    env: str
+    runner: str
+    changes: tuple[str, ...]
+
+    def command(self, results: Path) -> list[str]:
+        """The command line that starts or resumes it."""
+        main = [sys.executable, str(ROOT / "src" / "main.py"), f"--config={self.alg}", f"--env-config={self.env}"]
+        where = [f"local_results_path={results}", f"runner={self.runner}", "resume=auto"]
+        return [*main, "-l", "ERROR", "with", *COMMON, *self.changes, *where]
+
+
+CASES = (
+    Case("fop", "sc2", "batched", (*BATTLE, "log_interval=500", "save_model_interval=2000")),
+    Case("qmix", "sc2", "episode", (*BATTLE, "log_interval=500", "batch_size_run=3")),
+    Case("coma", "sc2", "parallel", (*BATTLE, "log_interval=400", "batch_size_run=2")),
+    Case("dop", "matrix_game", "batched", GAME),
+    Case("facmac", "mtq", "batched", GAME),
+    Case("masac", "mtq", "episode", (*GAME, "batch_size_run=5", "updates_per_episode=0.7")),
+)
+
+
+def started(case: Case, results: Path) -> subprocess.Popen[bytes]:
+    """The run's process, from its first checkpoint on."""
+    process = subprocess.Popen(case.command(results))
+    while not checkpoints_in(results / "sacred" / "1") and process.poll() is None:
+        time.sleep(0.01)
+    return process
+
+
+def reference(case: Case, results: Path) -> float:
+    """Run to the end; return the seconds from its first checkpoint on."""
+    process = started(case, results)
+    begin = time.monotonic()
+    if process.wait() != 0:
+        raise SystemExit(f"{case.alg} ended with exit code {process.returncode}")
+    return time.monotonic() - begin
+
+
+def killed(case: Case, results: Path, seconds: float, rng: random.Random, number: int) -> float:
+    """Run and send the signal `number` at a random moment; return when."""
+    while True:
+        process, after = started(case, results), rng.uniform(0.0, seconds)
+        try:
+            process.wait(after)
+        except subprocess.TimeoutExpired:
+            process.send_signal(number)
+            process.wait()
+            return after
+        shutil.rmtree(results)  # it was faster than the undisturbed run: once more
+
+
+def replayed(run_dir: Path, whole: dict[str, Any]) -> dict[str, th.Tensor]:
+    """The episodes of a checkpoint's replay buffer, one after the other."""
+    pages = [checkpoint.read(run_dir / "resume" / page["file"], page["checksum"]) for page in whole["pages"]]
+    stored = th.tensor([length for page in pages for length in page["lengths"]])[-whole["buffer"]["stored"] :]
+    rows = {name: th.cat([page["rows"][name] for page in pages])[-int(stored.sum()) :] for name in pages[0]["rows"]}
+    return {"lengths": stored, **rows}
+
+
+def outcome(run_dir: Path) -> dict[str, Any]:
+    """All that must be equal."""
+    whole = checkpoint.read(list(checkpoints_in(run_dir).values())[-1])
+    header, rows = read_metrics(run_dir / "metrics.jsonl")
+    return {
+        "status": json.loads((run_dir / "run.json").read_text())["status"],
+        "state": {name: part for name, part in whole["state"].items() if name not in CLOCKS},
+        "buffer": whole["buffer"],
+        "episodes": replayed(run_dir, whole),
+        "networks": checkpoint.load(list(checkpoint.steps_in(run_dir / "models").values())[-1]),
+        "metrics": [header, *({name: value for name, value in row.items() if name != "time"} for row in rows)],
+        "info": json.loads((run_dir / "info.json").read_text()),
+    }
+
+
+def unequal(left: Any, right: Any, where: str = "") -> list[str]:
+    """The places in which two outcomes differ."""
+    if isinstance(left, th.Tensor) and isinstance(right, th.Tensor):
+        bits = left.dtype == right.dtype and left.shape == right.shape
+        return [] if bits and th.equal(left.view(th.uint8), right.view(th.uint8)) else [where]
+    if isinstance(left, dict) and isinstance(right, dict) and left.keys() == right.keys():
+        return [place for key in left for place in unequal(left[key], right[key], f"{where}/{key}")]
+    if isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
+        return [place for k in range(len(left)) for place in unequal(left[k], right[k], f"{where}/{k}")]
+    return [] if type(left) is type(right) and left == right else [where]
+
+
+def attempt(case: Case, folder: Path, seconds: float, rng: random.Random, number: int) -> tuple[float, int, list[str]]:
+    """Kill, resume, compare; returns when it was killed, from which env step it went on, and what differs."""
+    results = folder / "killed"
+    after = killed(case, results, seconds, rng, number)
+    run_dir = results / "sacred" / "1"
+    step = max(checkpoints_in(run_dir))
+    if subprocess.run(case.command(results), check=False).returncode != 0:
+        return after, step, ["the resumed run failed"]
+    different = unequal(outcome(folder / "whole" / "sacred" / "1"), outcome(run_dir))
+    if (results / "sacred" / "2").exists():
+        different.append("a second run directory")
+    shutil.rmtree(results)
+    return after, step, different
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="kills.py", description=__doc__)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--algs", default="", help="only these, separated by commas")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--signal", choices=("KILL", "TERM", "INT"), default="KILL")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse(argv)
+    cases = [case for case in CASES if not args.algs or case.alg in args.algs.split(",")]
+    rng, number, failures = random.Random(args.seed), signal.Signals[f"SIG{args.signal}"], 0
+    with TemporaryDirectory() as scratch:
+        seconds = {case.alg: reference(case, Path(scratch) / case.alg / "whole") for case in cases}
+        print("| | algorithm | environment | runner | killed after, s | of, s | resumed at env step | continuation |")
+        print("|---|---|---|---|---|---|---|---|")
+        for k in range(args.kills):
+            case = cases[k % len(cases)]
+            after, step, different = attempt(case, Path(scratch) / case.alg, seconds[case.alg], rng, number)
+            failures += bool(different)
+            verdict = f"DIFFERS: {', '.join(different[:5])}" if different else "bit-equal"
+            cells = (k + 1, case.alg, case.env, case.runner, f"{after:.2f}", f"{seconds[case.alg]:.2f}", step, verdict)
+            print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+    print(f"{args.kills - failures} of {args.kills} continuations bit-equal")
+    return int(failures > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
