@@ -62,6 +62,15 @@ def write(file: Path, state: Mapping[str, Any]) -> str:
     return checksum
 
 
+def digest(state: Any) -> str:
+    """SHA-256 of structure, types and every bit of the tensors: equal for equal states and for no others.
+
+    Args:
+        state: what `write` takes.
+    """
+    return _digest(_plain(state, "state"))
+
+
 def load(path: Path | str) -> dict[str, Any]:
     """`read` a checkpoint, the file or the folder it lies in."""
     file = Path(path)
@@ -165,27 +174,26 @@ def _key(key: Any, where: str) -> int | str:
 
 
 def _digest(state: Any) -> str:
-    """SHA-256 of structure, types and every bit of the tensors."""
-    digest = hashlib.sha256()
-    _feed(digest, state)
-    return digest.hexdigest()
+    whole = hashlib.sha256()
+    _feed(whole, state)
+    return whole.hexdigest()
 
 
-def _feed(digest: Any, value: Any) -> None:
+def _feed(whole: Any, value: Any) -> None:
     if isinstance(value, dict):
-        digest.update(b"{%d" % len(value))
+        whole.update(b"{%d" % len(value))
         for key, item in value.items():
-            digest.update(repr(key).encode())
-            _feed(digest, item)
+            whole.update(repr(key).encode())
+            _feed(whole, item)
     elif isinstance(value, list):
-        digest.update(b"[%d" % len(value))
+        whole.update(b"[%d" % len(value))
         for item in value:
-            _feed(digest, item)
+            _feed(whole, item)
     elif isinstance(value, th.Tensor):
-        digest.update(f"tensor {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.contiguous().reshape(-1).view(th.uint8).numpy())
+        whole.update(f"tensor {value.dtype} {tuple(value.shape)}".encode())
+        whole.update(value.contiguous().reshape(-1).view(th.uint8).numpy())
     else:
-        digest.update(f"{type(value).__name__} {value!r}".encode())
+        whole.update(f"{type(value).__name__} {value!r}".encode())
 
 
 def _sync_directory(folder: Path) -> None:
