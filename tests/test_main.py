@@ -155,7 +155,7 @@ def test_bad_input_is_answered_without_importing_pytorch() -> None:
 def test_what_only_the_run_can_refuse_leaves_nothing(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def refuse(config: Config, logger: Logger, run_dir: Path) -> None:
+    def refuse(config: Config, logger: Logger, run_dir: Path, resumed: bool) -> None:
         raise UserError("the buffer\ndoes not fit")
 
     monkeypatch.setattr(run_module, "run", refuse)
@@ -292,7 +292,7 @@ def test_a_queued_run(workplace: Path, capsys: pytest.CaptureFixture[str]) -> No
 def test_a_bug_fails_with_its_traceback(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(config: Config, logger: Logger, run_dir: Path) -> None:
+    def fail(config: Config, logger: Logger, run_dir: Path, resumed: bool) -> None:
         logger.log(1, {"return_mean": 1.0})
         raise ZeroDivisionError("a bug")
 

@@ -74,7 +74,7 @@ def test_every_runner(runner: str, kills: tuple[int, ...], battle: dict[str, str
 def test_stopped_anywhere_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every place where the loop asks for a stop is one from which it can go on: updates, tests, between them."""
     whole = uninterrupted("fop", "counting", tmp_path / "whole")
-    for first in (1, 3, 20, 47):
+    for first in (1, 3, 20, 33):
         folder, calls, stops = tmp_path / str(first), 0, 0
 
         def ask(every: int = first) -> None:
