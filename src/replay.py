@@ -8,7 +8,6 @@ engine only; for StarCraft II use its own replays (env_args.replay_dir).
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,24 +64,6 @@ def play_script(film: Filmed, name: str, episode: int, seed: int) -> None:
         ended = bool(out.terminated[0] or out.truncated[0])
 
 
-def run_folder(checkpoint: Path) -> Path:
-    """The run directory that a checkpoint file `RUN/models/<t_env>/checkpoint.th` belongs to."""
-    folder = checkpoint.resolve().parents[2]
-    if not (folder / "config.json").is_file():
-        raise UserError(f"{folder} has no config.json: a checkpoint must lie in its run directory")
-    return folder
-
-
-def load_team(path: Path, load_step: int) -> tuple[Any, Any]:
-    """(configuration, checkpoint state) of a run directory or checkpoint."""
-    from utils import checkpoint
-    from utils.config import DERIVED, from_merged
-
-    file = checkpoint.find(path, load_step)
-    merged = json.loads((run_folder(file) / "config.json").read_text(encoding="utf-8"))
-    return from_merged({key: value for key, value in merged.items() if key not in DERIVED}), checkpoint.load(file)
-
-
 def make_env(env_args: dict[str, Any], changes: dict[str, Any]) -> Filmed:
     """A filmed battle of the embedded engine."""
     flags = parse_flags({**env_args, **changes})
@@ -96,17 +77,19 @@ def play_team(args: argparse.Namespace, write: Any) -> None:
     from run import build_learner
     from runners import Runner
     from utils.timehelper import PhaseTimer
+    from utils.trained import load_trained
 
-    config, state = load_team(args.run, args.load_step)
+    trained = load_trained(args.run, args.load_step)
+    config, t_env = trained.config, trained.t_env
     if config.env != "sc2":
         raise UserError(f"replays show battles (--env-config=sc2); this run's environment is {config.env}")
     film = make_env(dict(config.env_args), {"map_name": args.map} if args.map else {})
     learner = build_learner(config, film.env_info, th.device("cpu"))
-    learner.restore(state["learner"])
+    learner.restore(trained.state)
     runner = Runner(film, learner.mac, config.seed, PhaseTimer())
     for episode in range(args.episodes):
-        runner.collect(episode, 1, state["t_env"], config.test_greedy, test=True)
-        write(film, f"{film.env.sim.scenario.name}_{config.name}_{state['t_env']}_{episode}")
+        runner.collect(episode, 1, t_env, config.test_greedy, test=True)
+        write(film, f"{film.env.sim.scenario.name}_{config.name}_{t_env}_{episode}")
 
 
 def play_scripts(args: argparse.Namespace, write: Any) -> None:
