@@ -60,7 +60,7 @@ def run(config: Config, logger: Logger, run_dir: Path, resumed: bool = False) ->
         else:
             loop.train()
         if spec.joint_actions is not None and spec.tables is not None:  # one-step games: what was learnt
-            logger.info(record_tables(spec, loop.learner, loop.greedy_actions(), run_dir))
+            logger.info(record_tables(spec, loop.learner, loop.greedy_actions(), loop.buffer, run_dir))
     finally:
         env.close()
 

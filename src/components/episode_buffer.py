@@ -23,6 +23,7 @@ from envs.multiagentenv import EnvInfo
 from utils.masking import valid_mask
 
 TAKEN = ("actions", "reward", "terminated")  # fields of transitions: none in an episode's last row
+ONE_STEP = 2  # rows of an episode of one transition
 
 
 class EpisodeBatch:
@@ -67,6 +68,7 @@ class TrainBatch:
         action_space: for encoding actions.
         lengths: transitions of each episode, longest first, B numbers.
         on_policy: 1 for episodes taken because they are the newest, `[B,1,1]`; None: all play both parts.
+        bootstraps: False if every transition ended its episode, so that no target needs a value of the next step.
     """
 
     obs: Tensor
@@ -79,6 +81,7 @@ class TrainBatch:
     action_space: ActionSpace
     lengths: list[int]
     on_policy: Tensor | None = None
+    bootstraps: bool = True
 
     def __post_init__(self) -> None:
         if sorted(self.lengths, reverse=True) != self.lengths:
@@ -225,6 +228,7 @@ class ReplayBuffer:
             mask=valid_mask(filled).to(device),
             action_space=self.info.action_space,
             lengths=[len(rows) - 1 for rows in episodes],
+            bootstraps=longest > ONE_STEP or not bool(self.rows["terminated"][index[0]].all()),
         )
 
     def _take(self, name: str, flat: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -52,10 +52,11 @@ class BasicMAC(nn.Module):
             raise WrongActionsError(f"{config.name} needs {kinds} actions, {config.env} has {space.kind} ones")
         self.env_info, self.space = env_info, space
         self.spec = InputSpec(last_action=config.obs_last_action, agent_id=config.obs_agent_id)
-        self.policy_epsilon = config.policy_epsilon
+        self.policy_epsilon, self.uniform_steps = config.policy_epsilon, config.uniform_steps
         self.schedule = LinearSchedule(config.epsilon_start, config.epsilon_finish, config.epsilon_anneal_time)
         shape = AgentShape(env_info.n_agents, self.spec.dim(env_info), config.hidden_dim, config.share_parameters)
         self.agent = AgentNetwork(AGENTS[config.agent](shape), self.head_dim)
+        self.agent.scale_outputs(config.agent_output_scale)
 
     @property
     def head_dim(self) -> int:
@@ -64,7 +65,7 @@ class BasicMAC(nn.Module):
 
     def epsilon(self, t_env: int) -> float:
         """Share of uniformly random actions after `t_env` env steps."""
-        return self.schedule.value(t_env)
+        return 1.0 if t_env < self.uniform_steps else self.schedule.value(t_env)
 
     def init_hidden(self, n_envs: int) -> Tensor:
         """Zeros `[E,N,H]`."""

@@ -33,7 +33,9 @@ WIDE = (-5.0, 3.0, 0.8, 0.0)  # centre, width, steepness, height
 NARROW = (5.0, 1.0, 1.0, 10.0)
 OPTIMAL_RETURN = 9.0  # above it a joint action counts as the optimum (the summit is 10)
 SUBOPTIMAL_BAND = 1.0  # |r| below it, left of 0: the sub-optimum (its summit is 0)
-TABLE_STEP = 5.0  # spacing of the joint actions whose values are printed
+GRID = 101  # joint actions on each axis whose learnt values are recorded
+TABLE_STEP = 25  # every how manieth of them is printed
+MAX_LOGGED = 10  # agents up to which each one's action is logged
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,11 @@ class MaxOfTwoQuadratics(OneStateGame):
             raise ValueError("actions must be finite numbers")
         return max_of_two_quadratics(np.clip(actions[..., 0], LOW, HIGH))
 
+    def details(self, actions: np.ndarray) -> dict[str, np.ndarray]:
+        """Every agent's action as `u_1`, ..., `u_N`, so that logs hold the learning path."""
+        count = self.env_info.n_agents
+        return {f"u_{i + 1}": actions[:, i, 0] for i in range(count)} if count <= MAX_LOGGED else {}
+
 
 def spec(env_args: Mapping[str, Any]) -> EnvSpec:
     """Validate `env_args` and return the recipe.
@@ -97,7 +104,7 @@ def spec(env_args: Mapping[str, Any]) -> EnvSpec:
         batched=partial(_batched, args),
         engine="mtq",
         args=asdict(args),
-        joint_actions=partial(table_actions, args.n_agents) if has_tables else None,
+        joint_actions=partial(recorded_actions, args.n_agents) if has_tables else None,
         tables=partial(value_tables, args) if has_tables else None,
     )
 
@@ -112,12 +119,11 @@ def grid_actions(per_axis: int) -> np.ndarray:
     return np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, PAIR, 1)
 
 
-def table_actions(n_agents: int) -> np.ndarray:
-    """Joint actions worth a table, `[P,N,1]` float32: a 5 x 5 grid for two agents, the diagonal for more."""
-    axis = np.arange(LOW, HIGH + TABLE_STEP, TABLE_STEP, dtype=np.float32)
+def recorded_actions(n_agents: int) -> np.ndarray:
+    """Joint actions whose values are recorded, `[P,N,1]` float32: a grid for two agents, the diagonal for more."""
     if n_agents == PAIR:
-        return grid_actions(len(axis))
-    return np.repeat(axis, n_agents).reshape(-1, n_agents, 1)
+        return grid_actions(GRID)
+    return np.repeat(np.linspace(LOW, HIGH, GRID, dtype=np.float32), n_agents).reshape(-1, n_agents, 1)
 
 
 def value_tables(args: MTQArgs, q_tot: np.ndarray, utilities: np.ndarray) -> str:
@@ -125,12 +131,15 @@ def value_tables(args: MTQArgs, q_tot: np.ndarray, utilities: np.ndarray) -> str
 
     Args:
         args: the game's arguments.
-        q_tot: Q_jt of `table_actions`, in units of the learning reward, `[P]`.
+        q_tot: Q_jt of `recorded_actions`, in units of the learning reward, `[P]`.
         utilities: Q_i of the same, `[P,N]`.
     """
-    points = table_actions(args.n_agents)[..., 0]  # [P,N]
-    true, learnt = max_of_two_quadratics(points), q_tot / args.reward_scale
-    individual = utilities / args.reward_scale
+    shown = np.arange(0, GRID, TABLE_STEP)
+    if args.n_agents == PAIR:  # rows of the grid
+        shown = (shown[:, None] * GRID + shown).ravel()
+    points = recorded_actions(args.n_agents)[shown, :, 0]  # [P,N]
+    true, learnt = max_of_two_quadratics(points), q_tot[shown] / args.reward_scale
+    individual = utilities[shown] / args.reward_scale
     axis = np.unique(points)
     lines = ["reward r and, in brackets, learnt Q_jt (both in the game's units)"]
     if args.n_agents == PAIR:

@@ -60,6 +60,10 @@ class OneStateGame(MultiAgentEnv):
             ValueError: an action that does not exist.
         """
 
+    def details(self, actions: np.ndarray) -> dict[str, np.ndarray]:
+        """Further numbers `[E]` to log of the joint actions `[E,N,1]` or `[E,N,D]`; none by default."""
+        return {}
+
     def reset(self, seed: int) -> Observation:
         """Start an episode; nothing is random, so `seed` changes nothing."""
         return _first(self._batch.reset([seed]))
@@ -107,7 +111,8 @@ class OneStateVecGame(VecEnv):
         self._t += 1
         ended = np.full(self.n_envs, self._t == self.env_info.episode_limit)
         never = np.zeros(self.n_envs, np.bool_)
-        return Transition(self._observation(), gained * self.game.reward_scale, ended, never, {RETURN_KEY: gained})
+        info = {RETURN_KEY: gained} | self.game.details(actions)
+        return Transition(self._observation(), gained * self.game.reward_scale, ended, never, info)
 
     def _observation(self) -> Observation:
         n_envs, n_agents, space = self.n_envs, self.env_info.n_agents, self.env_info.action_space

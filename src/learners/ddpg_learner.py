@@ -101,6 +101,8 @@ class DDPGLearner(Learner):
 
         mu' is the target actors' greedy action: one-hot argmax, or tanh of the output without noise.
         """
+        if not batch.bootstraps:
+            return batch.reward if self.mixer is not None else batch.reward.expand(batch.actions.shape[:-1])
         target_mac, space = self.target("mac"), self.env_info.action_space
         policy = target_mac.policy(target_mac.unroll(batch), batch.avail_actions)
         best = space.encode(mode(policy, space))  # [B,T+1,N,U]

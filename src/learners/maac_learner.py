@@ -87,6 +87,8 @@ class MAACLearner(Learner):
 
     def td_targets(self, batch: TrainBatch, inputs: Tensor) -> Tensor:
         """y_i = r + gamma (1 - d) [Q'_i(o',u') - alpha log pi'_i(u'_i)], u' ~ the target policies, `[B,T,N]`."""
+        if not batch.bootstraps:
+            return batch.reward.expand(batch.actions.shape[:-1])
         target_mac = self.target("mac")
         policy = target_mac.policy(target_mac.unroll(batch), batch.avail_actions)
         fresh, log_prob = sample_with_log_prob(policy, batch.action_space, self.rng)

@@ -119,6 +119,9 @@ class SACLearner(Learner):
 
         The expectation is exact for local discrete critics, one sample elsewhere.
         """
+        if not batch.bootstraps:
+            n_values = self.env_info.n_agents if self.params.critic_scope == "local" else 1
+            return batch.reward.expand(-1, -1, n_values)
         policy = self.mac.policy(head, batch.avail_actions)
         inputs = batch.inputs(self.spec)
         q = self.target("critic").judge(inputs, batch.rows_seen, batch.avail_actions, self.rng)

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch as th
 from torch import Tensor, nn
-from torch.func import functional_call
 
 
 class GroupedLinear(nn.Module):
@@ -101,10 +100,16 @@ def mlp(*sizes: int) -> nn.Sequential:
 
 def frozen(module: nn.Module) -> Callable[..., Tensor]:
     """`module` as a function whose weights get no gradient; its inputs do."""
-    weights = {name: weight.detach() for name, weight in module.named_parameters()}
+    trained = [weight for weight in module.parameters() if weight.requires_grad]
 
     def call(*args: Any, **kwargs: Any) -> Tensor:
-        out: Tensor = functional_call(module, weights, args, kwargs)
+        for weight in trained:
+            weight.requires_grad_(False)
+        try:
+            out: Tensor = module(*args, **kwargs)
+        finally:
+            for weight in trained:
+                weight.requires_grad_(True)
         return out
 
     return call

@@ -87,11 +87,13 @@ class Config:
     obs_agent_id: bool
     obs_last_action: bool
     share_parameters: bool
+    agent_output_scale: Rate
 
     epsilon_start: Fraction
     epsilon_finish: Fraction
     epsilon_anneal_time: Count
     policy_epsilon: bool
+    uniform_steps: Count
 
     params: Any = None
 

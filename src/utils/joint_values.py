@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch as th
 
-from components.episode_buffer import TrainBatch
+from components.episode_buffer import ReplayBuffer, TrainBatch
 from envs.multiagentenv import EnvSpec
 from learners import Learner
 
 FILE_NAME = "joint_values.json"
+DIGITS = 6  # decimals kept
+MAX_EXPLORED = 2000  # training actions kept
 
 
 @th.no_grad()
@@ -43,13 +46,22 @@ def joint_values(spec: EnvSpec, learner: Learner, actions: np.ndarray) -> tuple[
     return q_tot[:, 0, 0].cpu().numpy(), utilities[:, 0].cpu().numpy()
 
 
-def record_tables(spec: EnvSpec, learner: Learner, greedy: np.ndarray, folder: Path) -> str:
+def explored(buffer: ReplayBuffer) -> dict[str, Any]:
+    """First joint actions of stored episodes, oldest first: every `every`-th one, from episode number `first` on."""
+    every = -(-len(buffer) // MAX_EXPLORED) or 1
+    rows = np.array([episode[0] for episode in buffer.episodes], np.int64)[::every]
+    actions = buffer.rows["actions"][rows]  # [X,N,1|D]
+    return {"first": buffer.n_inserted - len(buffer), "every": every, "actions": _plain(actions)}
+
+
+def record_tables(spec: EnvSpec, learner: Learner, greedy: np.ndarray, buffer: ReplayBuffer, folder: Path) -> str:
     """The game's own tables of Q_tot and Q_i over its joint actions, as text, and as `folder/joint_values.json`.
 
     Args:
         spec: of a game with `joint_actions` and `tables`.
         learner: whose values are asked for.
         greedy: the joint action `[N,1|D]` of the greedy policies, recorded beside the values.
+        buffer: whose actions are recorded as the trail of exploration.
         folder: the run's directory.
     """
     assert spec.joint_actions is not None
@@ -57,12 +69,17 @@ def record_tables(spec: EnvSpec, learner: Learner, greedy: np.ndarray, folder: P
     actions = spec.joint_actions()
     q_tot, utilities = joint_values(spec, learner, actions)
     record = {
-        "joint_actions": actions.tolist(),  # [P,N,1|D]
-        "q_joint": q_tot.tolist(),  # [P]
-        "utilities": utilities.tolist(),  # [P,N]
-        "greedy": greedy.tolist(),  # [N,1|D]
+        "joint_actions": _plain(actions),  # [P,N,1|D]
+        "q_joint": _plain(q_tot),  # [P]
+        "utilities": _plain(utilities),  # [P,N]
+        "greedy": _plain(greedy),  # [N,1|D]
+        "explored": explored(buffer),
     }
     part = folder / f".{FILE_NAME}.part"
     part.write_text(json.dumps(record), encoding="utf-8")
     os.replace(part, folder / FILE_NAME)
     return spec.tables(q_tot, utilities)
+
+
+def _plain(numbers: np.ndarray) -> Any:
+    return (numbers if numbers.dtype.kind in "iu" else numbers.astype(np.float64).round(DIGITS)).tolist()

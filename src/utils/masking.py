@@ -28,6 +28,5 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     """
     if mask.dim() != RANK or x.dim() < RANK or x.shape[-3:-1] != mask.shape[:2]:
         raise ValueError(f"masked_mean: x {list(x.shape)} does not fit mask {list(mask.shape)}")
-    weight = mask.expand(x.shape[-3:])  # [B,T,N]
-    kept = th.where(weight > 0, x, x.new_zeros(()))  # 0 * nan would be nan
-    return kept.sum() / (weight.sum().clamp(min=1.0) * (x.numel() / weight.numel()))
+    kept = th.where(mask > 0, x, 0.0)  # 0 * nan would be nan
+    return kept.sum() / (mask.sum().clamp(min=1.0) * (x.numel() / mask.numel()))

@@ -90,3 +90,16 @@ def test_inputs_follow_the_configuration():
     for overrides, width in (({}, 12), ({"obs_agent_id": False}, 9), ({"obs_last_action": False}, 8)):
         mac = BasicMAC(make_config("vdn", **overrides), info)
         assert mac.agent.trunk.shape.n_inputs == width
+
+
+def test_uniform_steps_come_before_the_schedule_of_epsilon():
+    mac = SoftMAC(make_config("fop", uniform_steps=100, epsilon_start=0.0, epsilon_finish=0.0), make_info(CONTINUOUS))
+    assert [mac.epsilon(t) for t in (0, 99, 100)] == [1.0, 1.0, 0.0]
+
+
+def test_policies_start_at_the_middle_with_a_small_output_scale():
+    """Factor 0.01 on the output layer: every greedy action within 1 % of the box of its centre, here 0."""
+    info = make_info(CONTINUOUS)
+    mac = SoftMAC(make_config("fop", agent_output_scale=0.01), info)
+    actions, _ = mac.select_actions(act_inputs(info), mac.init_hidden(N_ENVS), 0.0, test_mode=True)
+    assert 0 < actions.abs().max() < 0.2

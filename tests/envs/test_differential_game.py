@@ -122,6 +122,20 @@ def test_batched_equals_single() -> None:
     assert both.terminated.all()
 
 
+def test_logs_hold_every_agents_action() -> None:
+    """Means of u_1 and u_2 over episodes are the learning path; not for games of many agents."""
+    batch = envs.resolve("mtq", {"n_agents": 3}).batched
+    assert batch is not None
+    env = batch(2)
+    env.reset([0, 1])
+    actions = np.array([[[1.0], [2.0], [3.0]], [[4.0], [5.0], [6.0]]], np.float32)
+    info = env.step(actions, np.ones(2, np.bool_)).info
+    assert [info[f"u_{i}"].tolist() for i in (1, 2, 3)] == [[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]
+    many = MaxOfTwoQuadratics(11)
+    many.reset(0)
+    assert set(many.step(np.zeros((11, 1), np.float32)).info) == {"game_return"}
+
+
 @pytest.mark.parametrize(
     ("joint", "expected"),
     [((5, 5), "optimum"), ((5.5, 4.9), "optimum"), ((-5, -5), "suboptimum"), ((0, 0), "other"), ((6.2, 5), "other")],
@@ -135,14 +149,14 @@ def test_tables_are_in_game_units() -> None:
     assert spec.joint_actions is not None
     assert spec.tables is not None
     points = spec.joint_actions()
-    assert points.shape == (25, 2, 1)
+    assert points.shape == (101 * 101, 2, 1)
     text = spec.tables(0.1 * max_of_two_quadratics(points[..., 0]), 0.1 * points[..., 0])
     assert "10.0 (  10.0)" in text
     assert "Q_1(u): -10: -10.0, -5: -5.0, 0: 0.0, 5: 5.0, 10: 10.0" in text
     assert "Q_2(u): -10: -10.0, -5: -5.0, 0: 0.0, 5: 5.0, 10: 10.0" in text
     four = envs.resolve("mtq", {"n_agents": 4})
     assert four.tables is not None
-    assert "all u =     5" in four.tables(np.zeros(5), np.zeros((5, 4)))
+    assert "all u =     5" in four.tables(np.zeros(101), np.zeros((101, 4)))
     assert envs.resolve("mtq", {"episode_limit": 2}).tables is None
 
 

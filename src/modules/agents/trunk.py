@@ -108,6 +108,12 @@ class Head(nn.Module):
 class AgentNetwork(Head):
     """The policy or utility network of every agent: K = 1, also called step by step."""
 
+    @th.no_grad()
+    def scale_outputs(self, factor: float) -> None:
+        """Multiply the output layer's weights: with a small `factor` training starts from outputs near 0."""
+        for weight in self.head.parameters():
+            weight.mul_(factor)
+
     def init_hidden(self, batch: int) -> Tensor:
         """Zeros `[B,N,H]`."""
         return self.trunk.init_hidden(batch)

@@ -15,6 +15,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from components.action_space import ActionSpace, ContinuousActions
 from modules.agents.trunk import AgentShape
+from modules.critics.critic import SINGLE
 from modules.critics.q_function import ContinuousQ, DiscreteQ, QFunction
 from modules.layers import AgentAxis, GroupedLinear
 from utils.errors import UserError
@@ -87,14 +88,16 @@ class AttentionCritic(nn.Module):
         axis, packed = self.axis, self.axis.pack(inputs, rows)  # [G,M,I]
 
         def pair(actions: Tensor) -> Tensor:
-            return F.leaky_relu(self.pair(th.cat((packed, axis.pack(actions, rows)), dim=-1)))  # [G,M,H]
+            taken = axis.pack(actions.flatten(3), rows).unflatten(-1, actions.shape[3:])  # [G,M,U] or [G,M,S,U]
+            return F.leaky_relu(self.pair(th.cat((_repeated(packed, taken), taken), dim=-1)))  # [G,M,H], [G,M,S,H]
 
         own = F.leaky_relu(self.own(packed))
         x, squared = self.attend(axis.hidden_from_groups(own), axis.hidden_from_groups(pair(encoded)))
         attended = axis.hidden_to_groups(x)
 
         def q(mine: Tensor) -> Tensor:
-            return axis.unpack(self.out(th.cat((mine, attended), dim=-1)), rows, len(inputs))  # [1,B,T,N,A|1]
+            values = self.out(th.cat((mine, _repeated(attended, mine)), dim=-1)).flatten(2)
+            return axis.unpack(values, rows, len(inputs))  # [1,B,T,N,A|1|S]
 
         if not self.one_output:
             assert avail is not None
@@ -102,9 +105,15 @@ class AttentionCritic(nn.Module):
         assert isinstance(self.action_space, ContinuousActions)
 
         def head(mine: Tensor) -> Tensor:
-            return q(pair(mine)).squeeze(-1)
+            values = q(pair(mine))
+            return values if mine.dim() > SINGLE else values.squeeze(-1)
 
         def normal(size: th.Size) -> Tensor:
             return th.randn(size, generator=rng, device=inputs.device)
 
         return ContinuousQ(head, head, self.action_space, normal), squared
+
+
+def _repeated(known: Tensor, like: Tensor) -> Tensor:
+    """`known [G,M,F]` as it is, or for every one of S rows `[G,M,S,F]` if `like` has them."""
+    return known if known.dim() == like.dim() else known.unsqueeze(-2).expand(*like.shape[:-1], -1)

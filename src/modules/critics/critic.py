@@ -6,6 +6,7 @@ Shape legend: K ensemble members, G parameter groups, B episodes, T steps, N age
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeAlias
 
 import torch as th
@@ -17,6 +18,7 @@ from modules.critics.q_function import ContinuousQ, DiscreteQ, QFunction
 from modules.layers import GroupedLinear, frozen
 
 ActionValue: TypeAlias = Callable[[Tensor], Tensor]
+SINGLE = 4  # axes of actions of which every row has one, [B,T,N,U]
 
 
 class DiscreteCritic(Head):
@@ -38,7 +40,15 @@ class _ActionHead(nn.Module):
         self.last = GroupedLinear(groups, hidden_dim, 1)
 
     def forward(self, features: Tensor, actions: Tensor) -> Tensor:
-        out: Tensor = self.last(th.relu(self.first(th.cat((features, actions), dim=-1))))
+        """Features `[G,P,H]` with actions `[G,P,U]`, or several to each row, `[G,P,S,U]` -> `[G,P,1]`, `[G,P,S,1]`."""
+        if actions.dim() == features.dim():
+            hidden = self.first(th.cat((features, actions), dim=-1))
+        else:  # the share of the features is the same for all S: computed once
+            split = [features.shape[-1], actions.shape[-1]]
+            of_features, of_actions = self.first.weight.split(split, dim=1)
+            known = th.baddbmm(self.first.bias, features, of_features).unsqueeze(-2)  # [G,P,1,H]
+            hidden = known + (actions.flatten(1, 2) @ of_actions).unflatten(1, actions.shape[1:3])
+        out: Tensor = self.last(th.relu(hidden))
         return out
 
 
@@ -63,19 +73,17 @@ class ActionCritic(nn.Module):
             rows: `rows[t]` of the B episodes are real at step t.
 
         Returns:
-            Two functions `[B,T,N,U]` -> `[K,B,T,N]`.
+            Two functions `[B,T,N,U]` -> `[K,B,T,N]`, or of S actions each, `[B,T,N,S,U]` -> `[K,B,T,N,S]`.
         """
         axis, batch = self.trunk.axis, len(inputs)
         features = self.trunk(inputs, rows)
-        constant, fixed = features.detach(), frozen(self.head)
 
-        def head(encoded: Tensor) -> Tensor:
-            return axis.unpack(self.head(features, axis.pack(encoded, rows)), rows, batch).squeeze(-1)
+        def valued(judge: Callable[..., Tensor], known: Tensor, encoded: Tensor) -> Tensor:
+            packed = axis.pack(encoded.flatten(3), rows).unflatten(-1, encoded.shape[3:])  # [G,P,U] or [G,P,S,U]
+            values = axis.unpack(judge(known, packed).flatten(2), rows, batch)  # [K,B,T,N,S], S = 1 for a single one
+            return values if encoded.dim() > SINGLE else values.squeeze(-1)
 
-        def frozen_head(encoded: Tensor) -> Tensor:
-            return axis.unpack(fixed(constant, axis.pack(encoded, rows)), rows, batch).squeeze(-1)
-
-        return head, frozen_head
+        return partial(valued, self.head, features), partial(valued, frozen(self.head), features.detach())
 
 
 class ContinuousCritic(ActionCritic):

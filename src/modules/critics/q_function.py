@@ -78,7 +78,7 @@ class ContinuousQ:
     """Q-values on demand: `head(encoded actions [B,T,N,D]) -> [K,B,T,N]`.
 
     Args:
-        head: the critic at fixed histories.
+        head: the critic at fixed histories; also of S actions to each, `[B,T,N,S,D] -> [K,B,T,N,S]`.
         frozen_head: the same with its weights detached, for gradients with respect to actions only.
         action_space: the box.
         normal: draws standard normals of a given shape from the learner's generator.
@@ -104,11 +104,10 @@ class ContinuousQ:
     def evaluate(self, policy: Policy, alpha: Tensor, samples: int = 8) -> Tensor:
         """Mean over reparameterised samples of Q_i - alpha log pi_i, Q's weights frozen -> `[K,B,T,N]`."""
         assert isinstance(policy, SquashedNormal)
-        total = th.zeros(())
-        for _ in range(samples):
-            encoded, log_prob = policy.rsample(self.normal(policy.mean.shape))
-            total = total + self.frozen_head(encoded) - alpha * log_prob
-        return total / samples
+        normal = self.normal(th.Size((samples, *policy.mean.shape)))  # [S,B,T,N,D]
+        encoded, log_prob = policy.rsample(normal)
+        values = self.frozen_head(encoded.movedim(0, -2)).mean(-1)
+        return values - alpha * log_prob.mean(0)
 
     def expected(self, policy: Policy, samples: int = 8) -> Tensor:
         """Mean of Q_i over samples -> `[K,B,T,N]`."""
