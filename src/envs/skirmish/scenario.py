@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from hashlib import sha256
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,13 @@ class Group:
     unit: str
     count: int
     at: list[float]
+
+
+@dataclass(frozen=True)
+class ReadGroup(Group):
+    """A group out of a map file; `source` is its "file:line: ", for messages."""
+
+    source: str
 
 
 @dataclass(frozen=True)
@@ -161,6 +169,8 @@ def _groups(section: Section, key: str) -> list[Group]:
 
 
 def _group(item: Any, section: Section, key: str) -> Group:
+    if not isinstance(item, Section):
+        raise section.error(f"{key} must be a list of {{unit, count, at}}, got {item!r}", key)
     group = build(Group, item, f"group of {key}", section)
     if group.unit not in unit_names():
         known = unit_names()
@@ -168,11 +178,12 @@ def _group(item: Any, section: Section, key: str) -> Group:
     if group.count < 1:
         raise item.error(f"'count' must be at least 1, got {group.count}", "count")
     _point(group.at, item, "at")
-    return group
+    return ReadGroup(**asdict(group), source=str(item.error("", "at")))
 
 
 def _point(value: Any, section: Section, key: str) -> None:
-    if not (isinstance(value, list) and len(value) == 2 and all(isinstance(v, int | float) for v in value)):  # noqa: PLR2004
+    numbers = isinstance(value, list) and [v for v in value if type(v) in (int, float) and isfinite(v)]
+    if not numbers or len(numbers) != 2 or len(value) != 2:  # noqa: PLR2004
         raise section.error(f"{key!r} must be [x, y] in cells, got {value!r}", key)
 
 
@@ -180,26 +191,31 @@ def _standing(section: Section, key: str) -> Standing:
     if key not in section:
         return Standing()
     given = section[key]
+    if not isinstance(given, Section):
+        raise section.error(f"{key} must be a mapping such as {{attack_move: [16, 16]}}, got {given!r}", key)
     order = build(Standing, given, key, section)
     if len(given) > 1:
         raise given.error(f"{key} takes at most one of attack_move, attack_move_between, attack_group")
     if order.attack_move is not None:
         _point(order.attack_move, given, "attack_move")
-    for point in order.attack_move_between or []:
-        _point(point, given, "attack_move_between")
+    if order.attack_move_between is not None:
+        if len(order.attack_move_between) != 2:  # noqa: PLR2004
+            raise given.error("'attack_move_between' must be two points [[x, y], [x, y]]", "attack_move_between")
+        for point in order.attack_move_between:
+            _point(point, given, "attack_move_between")
     return order
 
 
 def _check(scenario: Scenario, section: Section) -> None:
     if scenario.limit < 1:
         raise section.error(f"'limit' must be at least 1 step, got {scenario.limit}", "limit")
-    if len(scenario.races) != 2 or not set(scenario.races) <= set(RACES):  # noqa: PLR2004
+    if len(scenario.races) != 2 or not all(race in RACES for race in scenario.races):  # noqa: PLR2004
         raise section.error(f"'races' must be two of {', '.join(RACES)}, got {scenario.races}", "races")
     sides = {"ally_types": scenario.allies, "enemy_types": scenario.enemies}
     for key, groups in sides.items():
-        missing = {group.unit for group in groups} - set(getattr(scenario, key))
-        if missing:
-            raise section.error(f"{key} lacks {', '.join(sorted(missing))}", key)
+        present, given = sorted({group.unit for group in groups}), getattr(scenario, key)
+        if not all(isinstance(name, str) for name in given) or sorted(given) != present:
+            raise section.error(f"{key} must list {', '.join(present)}, each once, got {given}", key)
     widest = max(len(scenario.ally_types), len(scenario.enemy_types))
     if scenario.type_columns not in (0, widest):
         raise section.error(f"'type_columns' must be 0 or {widest}, got {scenario.type_columns}", "type_columns")
@@ -243,5 +259,7 @@ def data_hash(scenario: Scenario, balance: str) -> str:
     plain = asdict(scenario) | {"units": {k: asdict(v) for k, v in scenario.units(balance).items()}}
     for text in ("name", "description"):
         plain.pop(text)
+    for group in [*plain["allies"], *plain["enemies"]]:
+        group.pop("source", None)
     plain["terrain"] = {k: np.asarray(v).tolist() for k, v in plain["terrain"].items()}
     return sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]

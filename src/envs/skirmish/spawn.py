@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from envs.skirmish.data import MOVERS, UnitType
-from envs.skirmish.scenario import Ground, Group, Scenario
+from envs.skirmish.scenario import Ground, Group, ReadGroup, Scenario
 from utils.errors import UserError
 
 SHIFT = 0.05  # cells by which a block is moved while it does not fit
@@ -84,19 +84,19 @@ class Spawner:
         Raises:
             UserError: its point is inside a wall, or there is no room.
         """
-        unit = self.units[group.unit]
+        unit, source = self.units[group.unit], group.source if isinstance(group, ReadGroup) else ""
         x, y = float(group.at[0]), float(group.at[1])
         if not stands(self.grids[MOVERS.index(unit.mover)], x, y, 0.0):
-            raise UserError(f"{group.unit} at ({x:g}, {y:g}) is inside a wall or off the map")
+            raise UserError(f"{source}{group.unit} at ({x:g}, {y:g}) is inside a wall or off the map")
         block = lattice(group.count, 2 * unit.separation_radius)
         while not all(self.free(unit, x + dx, y + dy) for dx, dy in block) and x > group.at[0] - REACH:
             x -= SHIFT
         for dx, dy in block:
-            px, py = self.nearest(unit, x + dx, y + dy)
+            px, py = self.nearest(unit, x + dx, y + dy, source)
             self.placed.append(Placed(group.unit, side, px, py))
 
-    def nearest(self, unit: UnitType, x: float, y: float) -> tuple[float, float]:
-        """The place itself if it fits, else the nearest on rings around it."""
+    def nearest(self, unit: UnitType, x: float, y: float, source: str = "") -> tuple[float, float]:
+        """The place itself if it fits, else the nearest on rings around it. `source` is for the error message."""
         step, turns = 0.5 * unit.separation_radius, 24
         for ring in range(int(REACH / step)):
             for i in range(turns if ring else 1):
@@ -104,7 +104,7 @@ class Spawner:
                 px, py = x + ring * step * math.cos(angle), y + ring * step * math.sin(angle)
                 if self.fits(unit, px, py):
                     return px, py
-        raise UserError(f"no room for all units around ({x:g}, {y:g})")
+        raise UserError(f"{source}no room for all units around ({x:g}, {y:g})")
 
 
 def lattice(count: int, pitch: float) -> list[tuple[float, float]]:

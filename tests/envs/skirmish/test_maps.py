@@ -136,7 +136,12 @@ def test_a_map_file_may_bring_its_own_terrain(tmp_path: Path) -> None:
         ("races: [T, P]", "races: [T, X]", "mine.yaml:3: 'races' must be two of T, P, Z"),
         ("terrain: octagon", "terrain: octogon", "mine.yaml:4: unknown terrain 'octogon'; did you mean 'octagon'?"),
         ("attack_move: [13, 12]", "charge: true", "mine.yaml:9: unknown key of enemy_order 'charge'"),
-        ("at: [16, 19]", "at: [1, 1]", "zealot at (1, 1) is inside a wall or off the map"),
+        ("at: [13, 12]", "at: [.nan, 12]", "mine.yaml:6: 'at' must be [x, y]"),
+        ("races: [T, P]", "races: [[T], P]", "mine.yaml:3: 'races' must be two of T, P, Z"),
+        ("limit: 60", "limit: 60\nally_types: [marine, dragon]", "mine.yaml:3: ally_types must list marine, each once"),
+        ("{attack_move: [13, 12]}", "5", "mine.yaml:9: enemy_order must be a mapping such as {attack_move"),
+        ("attack_move: [13, 12]", "attack_move_between: [[13, 12]]", "mine.yaml:9: 'attack_move_between' must be two"),
+        ("at: [16, 19]", "at: [1, 1]", "mine.yaml:8: zealot at (1, 1) is inside a wall or off the map"),
         ("limit: 60", "limit: [60", "not valid YAML"),
     ],
 )
