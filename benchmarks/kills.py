@@ -82,6 +82,11 @@ def reference(case: Case, results: Path) -> float:
     return time.monotonic() - begin
 
 
+def status(run_dir: Path) -> str:
+    """How the run stands, as its record says."""
+    return str(json.loads((run_dir / "run.json").read_text())["status"])
+
+
 def killed(case: Case, results: Path, seconds: float, rng: random.Random, number: int) -> float:
     """Run and send the signal `number` at a random moment; return when."""
     while True:
@@ -91,6 +96,7 @@ def killed(case: Case, results: Path, seconds: float, rng: random.Random, number
         except subprocess.TimeoutExpired:
             process.send_signal(number)
             process.wait()
+        if status(results / "sacred" / "1") != "COMPLETED":
             return after
         shutil.rmtree(results)  # it was faster than the undisturbed run: once more
 
@@ -109,7 +115,7 @@ def outcome(run_dir: Path) -> dict[str, str]:
     header, rows = read_metrics(run_dir / "metrics.jsonl")
     parts = {
         **{f"state {name}": part for name, part in whole["state"].items() if name not in CLOCKS},
-        "status": json.loads((run_dir / "run.json").read_text())["status"],
+        "status": status(run_dir),
         "buffer": whole["buffer"],
         "episodes": replayed(run_dir, whole),
         "networks": checkpoint.load(list(checkpoint.steps_in(run_dir / "models").values())[-1]),

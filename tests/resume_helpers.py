@@ -19,8 +19,8 @@ from utils.seeding import seed_everything
 
 CLOCKS = ("phases", "logger", "machine")  # parts of a checkpoint that tell how long things took, and where
 SMALL = {
-    **{"t_max": 110, "batch_size_run": 3, "buffer_size": 20, "hidden_dim": 8, "updates_per_episode": 0.7},
-    **{"test_interval": 40, "test_nepisode": 4, "log_interval": 25, "save_model_interval": 70, "save_every": 30},
+    **{"t_max": 80, "batch_size_run": 3, "buffer_size": 20, "hidden_dim": 8, "updates_per_episode": 0.7},
+    **{"test_interval": 30, "test_nepisode": 4, "log_interval": 18, "save_model_interval": 50, "save_every": 20},
 }
 
 
@@ -33,7 +33,7 @@ def make_loop(alg: str, env: str, folder: Path, seed: int, **changes: Any) -> Tr
     if alg == "fop_official" and env == "mtq":
         changes["v_function"] = "network"
     if env == "mtq":  # episodes of one step
-        changes = {"t_max": 36, "save_every": 8, "log_interval": 7, "test_interval": 12} | changes
+        changes = {"t_max": 24, "save_every": 6, "log_interval": 5, "test_interval": 10} | changes
     config = make_config(alg, "matrix_game" if env == "counting" else env, **SMALL | changes)
     spec = EnvSpec(CountingEnv) if env == "counting" else envs.resolve(config.env, config.env_args)
     folder.mkdir(exist_ok=True)

@@ -321,6 +321,7 @@ def test_a_stop_is_clean_and_quick(workplace: Path, number: signal.Signals) -> N
     (run_dir,) = run_dirs(workplace)
     assert record(run_dir)["status"] == "INTERRUPTED"
     assert len(list(run_dir.glob("models/*/checkpoint.th"))) == 1
+    assert next(run_dir.glob("models/*")).name in {path.stem for path in run_dir.glob("resume/*.th")}
     rows = read_metrics(run_dir / "metrics.jsonl")[1]
     assert record(run_dir, "info.json")["return_mean_T"] == [row["t_env"] for row in rows if "return_mean" in row]
 

@@ -77,15 +77,15 @@ class Snapshots:
         raise CheckpointError(f"nothing to resume from in {self.folder}" + "".join(f"; {line}" for line in problems))
 
     def _adopt(self, newest: Path) -> None:
-        """Keep `newest` and the whole ones before it."""
+        """Keep `newest` and those before it that can be read; one that cannot is not worth its space."""
         self.needed = {}
         for file in checkpoints_in(self.run_dir).values():
-            if int(file.stem) > int(newest.stem):
-                continue
             try:
-                self.needed[file] = {page["file"] for page in checkpoint.read(file)["pages"]}
+                pages = checkpoint.read(file)["pages"] if int(file.stem) <= int(newest.stem) else []
             except CheckpointError:
-                continue  # older than the one used: nobody needs it
+                continue
+            if pages or file == newest:
+                self.needed[file] = {page["file"] for page in pages}
         self._tidy()
 
     def _write_new_episodes(self, buffer: ReplayBuffer) -> None:
@@ -117,9 +117,9 @@ class Snapshots:
             yield page["first"], checkpoint.read(self.folder / page["file"], page["checksum"])
 
     def _tidy(self) -> None:
-        """Remove checkpoints and episodes that nothing refers to, and what a crash left half-written."""
+        """Remove checkpoints, then episodes, that nothing refers to, and what a crash left half-written."""
         wanted = {file.name for file in self.needed}.union(*self.needed.values())
-        for file in self.folder.iterdir():
+        for file in sorted(self.folder.iterdir()):  # digits before letters
             if file.name not in wanted:
                 file.unlink()
 

@@ -45,7 +45,7 @@ def killed_and_resumed(alg: str, env: str, folder: Path, update: int, **changes:
 def test_killed_and_resumed_equals_uninterrupted(alg: str, env: str, tmp_path: Path) -> None:
     """Networks, targets, optimisers, generators, counters, stored episodes and metrics."""
     whole = uninterrupted(alg, env, tmp_path / "whole")
-    assert killed_and_resumed(alg, env, tmp_path / "killed", update=12) == whole
+    assert killed_and_resumed(alg, env, tmp_path / "killed", update=7) == whole
 
 
 BATTLE = {
@@ -74,7 +74,7 @@ def test_every_runner(runner: str, kills: tuple[int, ...], battle: dict[str, str
 def test_stopped_anywhere_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every place where the loop asks for a stop is one from which it can go on: updates, tests, between them."""
     whole = uninterrupted("fop", "counting", tmp_path / "whole")
-    for first in (1, 3, 20, 33):
+    for first in (1, 3, 12, 25):
         folder, calls, stops = tmp_path / str(first), 0, 0
 
         def ask(every: int = first) -> None:
@@ -107,7 +107,7 @@ def test_interrupted_while_collecting_and_resumed(tmp_path: Path) -> None:
     def cut(*args: Any) -> Any:
         nonlocal count
         count += 1
-        if count == 55:
+        if count == 35:
             raise KeyboardInterrupt
         return step(*args)
 
@@ -124,7 +124,7 @@ def test_interrupted_while_collecting_and_resumed(tmp_path: Path) -> None:
 def test_a_complete_run_trained_on_equals_a_longer_one(tmp_path: Path) -> None:
     """The last test and log entry of the shorter run are dropped: they would not have been there."""
     longer = uninterrupted("iql", "counting", tmp_path / "longer")
-    loop = make_loop("iql", "counting", tmp_path / "run", seed=1, t_max=90)
+    loop = make_loop("iql", "counting", tmp_path / "run", seed=1, t_max=60)
     loop.train()
     loop.logger.close()
     loop = resumed("iql", "counting", tmp_path / "run")
