@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from components.action_selectors import explore, mode, sample
+from components.action_space import ContinuousActions
 from controllers.basic_controller import ActInputs, BasicMAC
+from envs.multiagentenv import EnvInfo
 from modules.distributions import MaskedCategorical, SquashedNormal
+from utils.config import Config
 
 
 class SoftMAC(BasicMAC):
@@ -17,6 +22,11 @@ class SoftMAC(BasicMAC):
     """
 
     action_kinds = frozenset({"discrete", "continuous"})
+
+    def __init__(self, config: Config, env_info: EnvInfo) -> None:
+        super().__init__(config, env_info)
+        if isinstance(self.space, ContinuousActions) and self.head_dim == self.space.head_dim:
+            self.agent.shift_outputs(slice(self.space.dim, None), math.log(config.policy_std))
 
     def policy(self, head: Tensor, avail: Tensor | None, epsilon: float = 0.0) -> MaskedCategorical | SquashedNormal:
         """The policy of outputs `[...,N,F]`; `epsilon` is used only with `policy_epsilon`."""

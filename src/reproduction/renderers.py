@@ -16,6 +16,8 @@ from utils.errors import UserError, nearest
 
 REGISTRY: dict[str, str] = {
     "learning_curves": "reproduction.learning_curves:render",
+    "learning_paths": "reproduction.learning_paths:render",
+    "outcomes": "reproduction.outcomes:render",
     "payoff_tables": "reproduction.payoff_tables:render",
     "success_rates": "reproduction.success_rates:render",
 }

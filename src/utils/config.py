@@ -88,6 +88,7 @@ class Config:
     obs_last_action: bool
     share_parameters: bool
     agent_output_scale: Rate
+    policy_std: Rate
 
     epsilon_start: Fraction
     epsilon_finish: Fraction

@@ -103,3 +103,11 @@ def test_policies_start_at_the_middle_with_a_small_output_scale():
     mac = SoftMAC(make_config("fop", agent_output_scale=0.01), info)
     actions, _ = mac.select_actions(act_inputs(info), mac.init_hidden(N_ENVS), 0.0, test_mode=True)
     assert 0 < actions.abs().max() < 0.2
+
+
+def test_gaussian_policies_start_with_the_given_std():
+    """Samples around the centre of the box [-10, 10] spread by 1 for a std of 0.1."""
+    info = make_info(CONTINUOUS)
+    mac = SoftMAC(make_config("fop", agent_output_scale=0.01, policy_std=0.1), info)
+    actions, _ = mac.select_actions(act_inputs(info), mac.init_hidden(N_ENVS), 0.0)
+    assert actions.std().item() == pytest.approx(1.0, rel=0.05)

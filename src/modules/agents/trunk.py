@@ -114,6 +114,11 @@ class AgentNetwork(Head):
         for weight in self.head.parameters():
             weight.mul_(factor)
 
+    @th.no_grad()
+    def shift_outputs(self, which: slice, amount: float) -> None:
+        """Add `amount` to the biases of the outputs `which`."""
+        self.head.bias[..., which] += amount
+
     def init_hidden(self, batch: int) -> Tensor:
         """Zeros `[B,N,H]`."""
         return self.trunk.init_hidden(batch)
