@@ -13,8 +13,10 @@ from pymongo.errors import AutoReconnect
 from secantus import SecantusDBServer
 
 import sync_mongo
+from mirror import points
 from mirror.sync import RunSync
 from mirror_helpers import append, dump, finish, free_port, make_run, rows
+from utils.runs import find_runs
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,17 @@ def test_uploads_all_runs_once(
         after = dump(client["all"])
     assert [run for run in after["runs"] if run["_id"] != 2] == [run for run in before["runs"] if run["_id"] != 2]
     assert len(after["metrics"]) == len(before["metrics"])
+
+
+def test_results_are_the_same_from_both(
+    url: str, results: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(points, "PIECE_POINTS", 4)
+    assert sync_mongo.main(["--mongo-url", f"{url}/both", str(results)]) == 0
+    files, server = find_runs([results]), find_runs([f"{url}/both"])
+    assert [run.header["seed"] for run in files] == [run.header["seed"] for run in server]
+    assert [run.rows for run in files] == [run.rows for run in server]
+    assert [run.status for run in server] == ["COMPLETED"] * 3
 
 
 def test_runs_of_two_machines_do_not_meet(url: str, results: Path, capsys: pytest.CaptureFixture[str]) -> None:

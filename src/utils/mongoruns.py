@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from math import isnan
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -73,5 +74,6 @@ def rows(metrics: Iterable[Mapping[str, Any]], start: datetime | None) -> list[d
         for step, value, when in zip(piece["steps"], piece["values"], piece["timestamps"], strict=False):
             seconds = (when - start).total_seconds() if start is not None and isinstance(when, datetime) else 0.0
             row = by_step.setdefault(int(step), {"t_env": int(step), "time": seconds})
-            row[str(piece["name"])] = value
+            name = piece.get("metric", piece["name"])  # long metrics continue in "NAME (2)", ...
+            row[str(name)] = None if isinstance(value, float) and isnan(value) else value
     return [by_step[step] for step in sorted(by_step)]
