@@ -1,4 +1,4 @@
-"""What a run does when its MongoDB server fails: `python benchmarks/mongo_faults.py [--repeats N] [--outage S] [--parallel N]`.
+"""What a run does when its MongoDB server fails: `python benchmarks/mongo_faults.py [--repeats N] [--outage S] ...`.
 
 Real runs (`src/main.py`, the matrix game) log to a server that asks for a password while faults are injected. After
 each, every point of metrics.jsonl must be in the database exactly once, with the run's end. Prints a Markdown table.
@@ -26,7 +26,7 @@ from utils.metricsfile import read_metrics  # noqa: E402
 
 COMMAND = [sys.executable, str(ROOT / "src" / "main.py"), "--config=vdn", "--env-config=matrix_game", "with"]
 COMMAND += ["batch_size=4", "hidden_dim=8", "updates_per_episode=0.01", "save_model=False", "torch_threads=1"]
-COMMAND += ["log_interval=40", "test_interval=400", "test_nepisode=4", "t_max=1e9", "mongo_interval=0.5"]
+COMMAND += ["log_interval=400", "test_interval=4000", "test_nepisode=4", "t_max=1e9", "mongo_interval=0.5"]
 
 
 @dataclass
@@ -164,7 +164,7 @@ def together(folder: Path, server: ServerProcess, count: int) -> Row:
     row = Row(f"{count} runs started at once", f"{count} records of their own")
     folder.mkdir()
     first = Trial(folder / "first", server)
-    command = [*COMMAND, "t_max=4000"]
+    command = [*COMMAND, "t_max=40000"]
     runs = [subprocess.Popen(command, cwd=folder, env=first.environment, stdout=first.out) for _ in range(count)]
     assert [run.wait(900) for run in runs] == [0] * count
     for k in range(1, count + 1):

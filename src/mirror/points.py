@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bson import ObjectId
     from pymongo.collection import Collection
 
-PIECE_POINTS = 200_000  # of 3 * 16 bytes each: 9.6 MB, where a document may have 16
+PIECE_POINTS = 100_000  # of up to 3 * 16 bytes each: 4.8 MB, where a document may have 16
 BATCH_BYTES = 4 << 20  # of metrics.jsonl, sent in one request
 TAIL_BYTES = 256  # before `offset`, whose hash tells whether the file is still the one that was sent
 

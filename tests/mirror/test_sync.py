@@ -140,7 +140,7 @@ def test_a_full_document_stays_below_16_megabytes() -> None:
     size = points.PIECE_POINTS
     steps, when = list(range(2**40, 2**40 + size)), [datetime(2026, 1, 1)] * size
     document = {"name": "x" * 100, "steps": steps, "values": [0.1] * size, "timestamps": when}
-    assert len(bson.encode(document)) < 12 << 20
+    assert len(bson.encode(document)) < 6 << 20
     assert documents.INFO_BYTES + documents.OUTPUT_BYTES < 8 << 20
 
 
