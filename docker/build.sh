@@ -24,7 +24,7 @@ fail() {
 }
 
 value() { # OPTION [VALUE]: the value, which must be there
-  [ $# -ge 2 ] && [ -n "$2" ] || fail "$1 needs a value"
+  if [ $# -lt 2 ] || [ -z "$2" ]; then fail "$1 needs a value"; fi
   printf '%s' "$2"
 }
 

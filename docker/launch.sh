@@ -22,7 +22,7 @@ fail() {
 }
 
 launch() { # MODE GPU COMMAND...: MODE is run or interactive
-  [ $# -ge 3 ] && [ "$2" != -h ] && [ "$2" != --help ] || usage
+  if [ $# -lt 3 ] || [ "$2" = -h ] || [ "$2" = --help ]; then usage; fi
   local mode=$1 gpu=$2 root name
   shift 2
   root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
