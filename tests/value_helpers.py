@@ -79,8 +79,24 @@ class Constant(nn.Module):
         return self.numbers.expand(*state.shape[:-1], len(self.numbers))
 
 
-def train_on_every_joint_action(alg, updates, seed=0, payoff="paper", **overrides):
-    """Uniform data without sampling noise: every update sees each joint action once.
+def one_step_batch(info, joint, rewards):
+    """Episodes of one transition of two agents in a game with one state: joint actions `[B,2,1]`, rewards `[B]`."""
+    count = len(joint)
+    return TrainBatch(
+        obs=th.ones(count, 2, 2, 1),
+        state=th.ones(count, 2, 1),
+        avail_actions=th.ones(count, 2, 2, info.action_space.n_actions, dtype=th.bool),
+        actions=th.from_numpy(joint).unsqueeze(1),
+        reward=rewards.view(count, 1, 1),
+        terminated=th.ones(count, 1, 1),
+        mask=th.ones(count, 1, 1),
+        action_space=info.action_space,
+        lengths=[1] * count,
+    )
+
+
+def train_on_every_joint_action(alg, updates, seed=0, payoff="paper", sampled=0, **overrides):
+    """Uniform data: every update sees each joint action once or, with `sampled`, so many random ones.
 
     Returns the payoff `[A,A]`, the learnt Q_jt `[A,A]` and the payoff of the greedy individual actions.
     """
@@ -89,20 +105,10 @@ def train_on_every_joint_action(alg, updates, seed=0, payoff="paper", **override
     info, table, joint = env.env_info, th.from_numpy(env.payoff).float(), spec.joint_actions()
     small = {"agent": "mlp", "optimiser": "adam", "lr": 3e-3, "hidden_dim": 32, "target_update_interval": 20}
     learner = make_learner(make_config(alg, "matrix_game", **small | overrides), info, seed)
-    count = len(joint)
-    batch = TrainBatch(
-        obs=th.ones(count, 2, 2, 1),
-        state=th.ones(count, 2, 1),
-        avail_actions=th.ones(count, 2, 2, info.action_space.n_actions, dtype=th.bool),
-        actions=th.from_numpy(joint).unsqueeze(1),
-        reward=table.view(count, 1, 1),
-        terminated=th.ones(count, 1, 1),
-        mask=th.ones(count, 1, 1),
-        action_space=info.action_space,
-        lengths=[1] * count,
-    )
+    generator, everything = th.Generator().manual_seed(seed), th.arange(len(joint))
     for update in range(updates):
-        learner.update(batch, update)
+        which = th.randint(len(joint), (sampled,), generator=generator) if sampled else everything
+        learner.update(one_step_batch(info, joint[which.numpy()], table.flatten()[which]), update)
     q_tot, utilities = joint_values(spec, learner, joint)
     size = env.payoff.shape
     by_action = utilities.reshape(*size, 2)

@@ -39,7 +39,7 @@ class QLearner(Learner):
         double_q: bool  # next actions by the online network, their values by the target
         td_lambda: Fraction  # lambda of the return target; 0 is one-step
         mixing_heads: Copies = 4  # heads of qatten's attention and of qplex's lambda network
-        lambda_net: Literal["auto", "heads", "deep"] = "auto"  # qplex; auto: heads, or deep where there is one state
+        lambda_net: Literal["auto", "heads", "deep", "mlp"] = "auto"  # qplex; auto: mlp if there is one state
 
     def build(self) -> None:
         """Agent (in the mac), mixer, and targets of both."""

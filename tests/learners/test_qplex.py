@@ -1,9 +1,9 @@
-"""QPLEX: the loss against a sum on paper, with the released variant's penalty."""
+"""QPLEX: the loss against a sum on paper, and the games it must solve."""
 
 import pytest
 import torch as th
 
-from value_helpers import ONLINE, TARGET, Constant, capture_loss, pair_batch, pair_learner
+from value_helpers import ONLINE, TARGET, Constant, capture_loss, pair_batch, pair_learner, train_on_every_joint_action
 
 
 def test_loss_by_hand():
@@ -33,3 +33,12 @@ def test_the_attention_variant_adds_its_penalty():
     losses = capture_loss(learner)
     metrics = learner.update(pair_batch(), 0)
     assert losses[0] - metrics["loss"].item() == pytest.approx(0.036, rel=1e-3)
+
+
+@pytest.mark.parametrize(("payoff", "updates"), [("paper", 900), ("qplex", 1300)])
+def test_finds_the_optimum(payoff, updates):
+    """M1 (QTRAN's) and M2 (QPLEX's, harder) with uniform data: payoff 8 at the best joint action of Q_tot."""
+    keys = {"sampled": 32, "lr": 1e-3, "optim_eps": 1e-8, "hidden_dim": 64}
+    table, q_joint, greedy_payoff = train_on_every_joint_action("qplex", updates, 1, payoff, **keys)
+    assert greedy_payoff == 8.0
+    assert q_joint.argmax() == table.argmax()

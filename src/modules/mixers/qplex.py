@@ -16,8 +16,9 @@ from modules.mixers.igo import HeadLambda
 from modules.mixers.mixer import Mixer, MixerShape
 from modules.mixers.qatten import UnitAttention
 
-DEEP_HEADS = 10  # heads of the lambda network for one-state games
-DEEP_HIDDEN = 64  # units of its hidden layers
+DEEP_HEADS = 10  # heads of the lambda network of the authors' one-state games
+LAMBDA_HIDDEN = 64  # units of hidden layers of lambda networks
+LOG_LAMBDA_BOUND = 8.0  # |log lambda| of ExpLambda: lambda between 3e-4 and 3e3
 WEIGHT_FLOOR = 1e-10  # keeps w_i > 0
 
 
@@ -26,7 +27,7 @@ class HeadMLP(nn.Module):
 
     def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__()
-        sizes = ((n_in, DEEP_HIDDEN), (DEEP_HIDDEN, DEEP_HIDDEN), (DEEP_HIDDEN, n_out))
+        sizes = ((n_in, LAMBDA_HIDDEN), (LAMBDA_HIDDEN, LAMBDA_HIDDEN), (LAMBDA_HIDDEN, n_out))
         self.layers = nn.ModuleList([GroupedLinear(DEEP_HEADS, *size) for size in sizes])
 
     def forward(self, x: Tensor) -> Tensor:
@@ -54,12 +55,34 @@ class DeepHeadLambda(nn.Module):
         return weights
 
 
-def make_lambda_net(shape: MixerShape) -> HeadLambda | DeepHeadLambda:
-    """The network `shape.lambda_net` names; "auto" is heads, or deep where there is only one state."""
+class ExpLambda(nn.Module):
+    """lambda = exp(MLP(s, u)) with two hidden layers, for one-state games.
+
+    Where the best joint action still looks second best, its agents' advantages must pass through 0 while the penalties
+    next to it, products lambda_i A_i, stay: lambda has to grow by orders of magnitude in few updates and to fall again
+    once the ranks have changed. In the logarithm both are a matter of adding (docs/algorithms/qplex.md).
+    """
+
+    def __init__(self, shape: MixerShape) -> None:
+        super().__init__()
+        joint = shape.state_dim + shape.n_agents * shape.action_dim
+        self.log_lambda = mlp(joint, LAMBDA_HIDDEN, LAMBDA_HIDDEN, shape.n_agents)
+
+    def forward(self, state: Tensor, actions: Tensor) -> Tensor:
+        """`[B,T,S]`, `[B,T,N,U]` -> positive weights `[B,T,N]`."""
+        log_lambda: Tensor = self.log_lambda(th.cat((state, actions.flatten(-2)), dim=-1))
+        return (LOG_LAMBDA_BOUND * th.tanh(log_lambda / LOG_LAMBDA_BOUND)).exp()  # a clamp would let no gradient back
+
+
+LAMBDA_NETS: dict[str, type[nn.Module]] = {"heads": HeadLambda, "deep": DeepHeadLambda, "mlp": ExpLambda}
+
+
+def make_lambda_net(shape: MixerShape) -> nn.Module:
+    """The network `shape.lambda_net` names; "auto" is heads, or mlp where there is only one state."""
     kind = shape.lambda_net
     if kind == "auto":
-        kind = "deep" if shape.state_dim == 1 else "heads"
-    return DeepHeadLambda(shape) if kind == "deep" else HeadLambda(shape)
+        kind = "mlp" if shape.state_dim == 1 else "heads"
+    return LAMBDA_NETS[kind](shape)
 
 
 class QPLEXMixer(Mixer):

@@ -5,8 +5,19 @@ import itertools
 import pytest
 import torch as th
 
-from modules.mixers import REGISTRY, AttentionQPLEXMixer, QattenMixer, QMIXMixer, QPLEXMixer, QStarMixer
+from modules.mixers import (
+    REGISTRY,
+    AttentionQPLEXMixer,
+    IGOMixer,
+    NonmonotonicMixer,
+    QattenMixer,
+    QMIXMixer,
+    QPLEXMixer,
+    QStarMixer,
+)
 from modules.mixers.mixer import MixerShape
+from modules.mixers.qplex import ExpLambda
+from value_helpers import Constant
 
 N_AGENTS, N_ACTIONS = 3, 4
 JOINT = list(itertools.product(range(N_ACTIONS), repeat=N_AGENTS))
@@ -33,6 +44,7 @@ def best_joint_action(mixer, tables, state, avail):
 CASES = [
     (QPLEXMixer, "heads"),
     (QPLEXMixer, "deep"),
+    (QPLEXMixer, "mlp"),
     (AttentionQPLEXMixer, "heads"),
     (QattenMixer, "auto"),
     (QMIXMixer, "auto"),
@@ -60,11 +72,59 @@ def test_igm_by_enumeration(mixer, lambda_net):
     assert violations(mixer, lambda_net) == 0
 
 
-def test_q_star_is_not_igm():
-    """T16, negative: WQMIX's Q* is unrestricted, and for most random weights its argmax is another one."""
-    assert not QStarMixer.igm
-    assert not QStarMixer.monotonic
-    assert violations(QStarMixer, "auto") > 30
+@pytest.mark.parametrize("mixer", [QStarMixer, NonmonotonicMixer])
+def test_unconstrained_mixers_are_not_igm(mixer):
+    """T16, negative: for most random weights of Q* and of FACMAC's ablation the joint argmax is another one."""
+    assert not mixer.igm
+    assert not mixer.monotonic
+    assert violations(mixer, "auto") > 30
+
+
+@pytest.mark.parametrize("mixer", REGISTRY.values())
+def test_monotonic_exactly_where_claimed(mixer):
+    """T17: larger utilities never lower Q_tot of those that claim it, whichever the state; they do of the others.
+
+    The advantages of QPLEX and FOP are taken against baselines that do not move.
+    """
+    th.manual_seed(5)
+    made, size = make(mixer), (200, 5, N_AGENTS)
+    low, state = th.randn(size), 2.0 * th.randn(200, 5, 7)
+    high = low + th.rand(size)
+    actions = th.nn.functional.one_hot(th.randint(N_ACTIONS, size), N_ACTIONS).float()
+    extra = {"actions": actions, "baseline": high + 1.0} if mixer.uses else {}
+    with th.no_grad():
+        gain = made(high, state, **extra) - made(low, state, **extra)
+    if mixer.monotonic:
+        assert (gain > -1e-4).all()
+    elif not mixer.uses:
+        assert (gain < -1e-3).float().mean() > 0.05
+
+
+def test_qplex_is_not_monotonic():
+    """T17: raising the best utility raises V_i and with it the distance of the actions below: Q_tot of others falls."""
+    th.manual_seed(0)
+    mixer, state = make(QPLEXMixer), th.randn(1, 1, 7)
+    actions = th.nn.functional.one_hot(th.tensor([[[1, 0, 0]]]), N_ACTIONS).float()
+    mixer.lambda_net = Constant(*[3.0] * N_AGENTS)
+    values = [
+        mixer(th.zeros(1, 1, N_AGENTS), state, actions=actions, baseline=th.tensor([[[top, 0.0, 0.0]]])).item()
+        for top in (1.0, 2.0)
+    ]
+    assert values[1] < values[0]
+
+
+def test_soft_values_break_igm_at_finite_temperature():
+    """T3: FOP's mixer, Q_i = (0, -1), V_i = 0.313; lambda is 10 at the greedy joint action and 0.1 elsewhere."""
+    mixer, soft = IGOMixer(MixerShape(2, 1, 2)), th.tensor([0.0, -1.0]).logsumexp(0)
+    values = []
+    for action, weight in ((0, 10.0), (1, 0.1)):  # both agents play it
+        mixer.lambda_net = Constant(weight, weight)
+        actions = th.nn.functional.one_hot(th.full((1, 1, 2), action), 2).float()
+        q = th.full((1, 1, 2), -float(action))
+        # Q_jt - V_jt with V_jt = V(s) + sum_i V_i
+        values.append(mixer(q, th.ones(1, 1, 1), actions=actions, baseline=soft.expand(1, 1, 2)).item())
+    assert not IGOMixer.igm
+    assert values[1] - values[0] == pytest.approx(6.265 - 0.263, abs=0.01)
 
 
 def test_qplex_value_and_gradients():
@@ -83,13 +143,17 @@ def test_qplex_value_and_gradients():
     assert th.autograd.grad(out.sum(), best, allow_unused=True) == (None,)
 
 
-def test_one_state_games_get_the_deep_lambda_network():
-    """ "auto": ten heads of three layers where the state is a constant, the linear heads elsewhere."""
-    deep = REGISTRY["qplex"](MixerShape(2, 1, 3)).lambda_net
-    heads = REGISTRY["qplex"](MixerShape(2, 4, 3)).lambda_net
+def test_one_state_games_get_the_mlp_lambda_network():
+    """ "auto": exp of a network with hidden layers where the state is a constant, the linear heads elsewhere."""
+    alone, elsewhere = (REGISTRY["qplex"](MixerShape(2, size, 3)).lambda_net for size in (1, 4))
+    deep = REGISTRY["qplex"](MixerShape(2, 1, 3, lambda_net="deep")).lambda_net
+    assert isinstance(alone, ExpLambda)
     assert [len(layer.weight) for layer in deep.action.layers] == [10, 10, 10]
-    assert heads.n_heads == 4
-    assert isinstance(heads.action, th.nn.Linear)
+    assert elsewhere.n_heads == 4
+    assert isinstance(elsewhere.action, th.nn.Linear)
+    with th.no_grad():
+        alone.log_lambda[-1].bias.fill_(1e6)
+    assert alone(th.ones(1, 1, 1), th.zeros(1, 1, 2, 3)).tolist() == [[[pytest.approx(2981.0, rel=1e-3)] * 2]]
 
 
 def test_qatten_weights_are_a_mixture_of_attentions():
