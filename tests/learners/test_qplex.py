@@ -35,7 +35,7 @@ def test_the_attention_variant_adds_its_penalty():
     assert losses[0] - metrics["loss"].item() == pytest.approx(0.036, rel=1e-3)
 
 
-@pytest.mark.parametrize(("payoff", "updates"), [("paper", 900), ("qplex", 1300)])
+@pytest.mark.parametrize(("payoff", "updates"), [("paper", 700), ("qplex", 700)])
 def test_finds_the_optimum(payoff, updates):
     """M1 (QTRAN's) and M2 (QPLEX's, harder) with uniform data: payoff 8 at the best joint action of Q_tot."""
     keys = {"sampled": 32, "lr": 1e-3, "optim_eps": 1e-8, "hidden_dim": 64}

@@ -18,7 +18,7 @@ from modules.mixers.qatten import UnitAttention
 
 DEEP_HEADS = 10  # heads of the lambda network of the authors' one-state games
 LAMBDA_HIDDEN = 64  # units of hidden layers of lambda networks
-LOG_LAMBDA_BOUND = 8.0  # |log lambda| of ExpLambda: lambda between 3e-4 and 3e3
+LOG_LAMBDA_BOUND = 20.0  # |log lambda| of ExpLambda stays below this
 WEIGHT_FLOOR = 1e-10  # keeps w_i > 0
 
 
