@@ -125,9 +125,13 @@ class Console(logging.Handler):
         if self._progress is not None:
             self._line(replace(self._progress, last=last or self._progress.last))
             self._progress = None
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self.acquire()  # messages may come from other threads
+        try:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+        finally:
+            self.release()
 
     def _draw(self, progress: Progress) -> None:
         if self._bar is None:
