@@ -143,7 +143,7 @@ class ServerProcess:
         command = [program, "--port", str(self.port), "--storage-path", self.folder, *self.options]
         with (self.folder.parent / f"{self.folder.name}.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while True:
             assert self.process.poll() is None, "the server did not start"
             assert time.monotonic() < deadline
