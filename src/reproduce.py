@@ -41,6 +41,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, help="seeds 0 to SEEDS - 1, or as many as a case has (default: all)")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one core each (default 2)")
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help=f"folder for runs and results ({DEFAULT_OUT})")
+    parser.add_argument(
+        "--method", action="append", metavar="NAME", help="only this method; may be given several times"
+    )
     parser.add_argument("--t-max", type=int, help="no run longer than so many env steps (default: as the study says)")
     parser.add_argument(
         "--records",
@@ -68,6 +71,8 @@ def reproduce(args: argparse.Namespace) -> int:
     from reproduction.renderers import render
     from reproduction.session import check, collect, execute  # here: bad names are answered before PyTorch is imported
 
+    if args.method:
+        study = study.only(args.method)
     for name in study.missing:
         print(f"not in this version, left out: {name}", file=sys.stderr)
     check(study)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Annotated, Any
@@ -137,6 +137,16 @@ class Study:
             for method in self.methods_of(case)
             if seed < self.seeds_of(case)
         ]
+
+    def only(self, names: Sequence[str]) -> Study:
+        """The study with these methods alone; `UserError` for a name it does not have."""
+        known = [method.name for method in self.methods]
+        for name in names:
+            if name not in known:
+                raise UserError(
+                    f"{self.name}: unknown method {name!r}{nearest(name, known)}; known: {'; '.join(known)}"
+                )
+        return replace(self, methods=tuple(method for method in self.methods if method.name in names))
 
     def seeds_of(self, case: Case) -> int:
         """Number of seeds of a case; they are 0, 1, ..."""

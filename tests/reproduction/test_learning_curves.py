@@ -65,3 +65,10 @@ def test_the_studies_hold_what_they_announce(name, runs):
     own = {cell.overrides["t_max"] for cell in found.cells()}
     assert {cell.overrides["t_max"] for cell in load(name, 1, 7000).cells()} == {7000}
     assert {cell.overrides["t_max"] for cell in load(name, 1, 10**7).cells()} == own
+
+
+def test_single_methods():
+    """Only their runs; a wrong name is answered with the nearest one."""
+    assert {cell.method.name for cell in study().only(["QMIX"]).cells()} == {"QMIX"}
+    with pytest.raises(UserError, match="s: unknown method 'QMX'; did you mean 'QMIX'"):
+        study().only(["QMX"])
