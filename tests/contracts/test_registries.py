@@ -1,5 +1,8 @@
 """Registries against files: nothing registered without a yaml, a documentation page and a first-line meaning."""
 
+import ast
+import difflib
+import itertools
 from pathlib import Path
 
 import pytest
@@ -32,3 +35,29 @@ def test_size_of_learners(name):
     """A learner has at most 150 lines."""
     source = Path(LEARNERS[name].__module__.replace(".", "/") + ".py")
     assert len((ROOT / "src" / source).read_text().splitlines()) <= 150
+
+
+def code_of(path):
+    """Stripped lines of a file without imports, comments and blank ones."""
+    module = ast.parse(path.read_text())
+    skipped = {
+        line
+        for node in module.body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for line in range(node.lineno, node.end_lineno + 1)
+    }
+    lines = (
+        line.strip() for number, line in enumerate(path.read_text().splitlines(), start=1) if number not in skipped
+    )
+    return [line for line in lines if len(line) > 1 and not line.startswith("#")]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), itertools.combinations(sorted((ROOT / "src" / "learners").glob("*_learner.py")), 2)
+)
+def test_no_two_learners_share_a_tenth_of_their_lines(one, other):
+    """Runs of three or more equal lines are at most 10 % of the shorter one."""
+    first, second = code_of(one), code_of(other)
+    blocks = difflib.SequenceMatcher(None, first, second, autojunk=False).get_matching_blocks()
+    shared = sum(block.size for block in blocks if block.size >= 3)
+    assert shared <= 0.1 * min(len(first), len(second))

@@ -1,0 +1,53 @@
+"""FOP's loss against a sum on paper; its switches one by one are in test_fop_switches.py."""
+
+import math
+
+import pytest
+
+from cases import GAMMA, LAMBDA, constant, two_episodes
+from helpers import DISCRETE, make_config, make_info, make_learner
+from value_helpers import Constant
+
+ALPHA = 0.5
+
+
+def prepared(alg):
+    """Q_i = 0, lambda_i = 3, uniform policies; V(s) = 1, and 5 and 6 of the two target mixers, whose minimum counts."""
+    keys = {"gamma": GAMMA, "td_lambda": LAMBDA, "alpha_mode": "fixed", "alpha_start": ALPHA}
+    learner = make_learner(make_config(alg, **keys), make_info(DISCRETE))
+    constant(learner.mac.agent, 0.0)
+    for critic, mixers, values in (
+        (learner.critic, learner.mixer, (1.0, 1.0)),
+        (learner.targets["critic"], learner.targets["mixer"], (5.0, 6.0)),
+    ):
+        constant(critic, 0.0)
+        for member, value in zip(mixers.members, values, strict=True):
+            member.lambda_net = Constant(*[3.0] * make_info(DISCRETE).n_agents)
+            constant(member.v, value)
+    return learner
+
+
+def test_loss_by_hand():
+    """V_i = alpha log n_i over n_i available actions, so Q_jt = V + (3 - 1) sum_i (0 - V_i) = V - H, H = sum_i log n_i.
+
+    y_1 = 2 + .9 (alpha H_2 + 5 - H_2), y_0 = 1 + .9 alpha H_1 + .9 (.2 (5 - H_1) + .8 y_1), and 3 at the end.
+    """
+    batch = two_episodes(DISCRETE)
+    h = batch.avail_actions.sum(-1).double().log().sum(-1).tolist()  # [B][T+1]
+    last = 2 + GAMMA * (ALPHA * h[0][2] + 5 - h[0][2])
+    first = 1 + GAMMA * ALPHA * h[0][1] + GAMMA * ((1 - LAMBDA) * (5 - h[0][1]) + LAMBDA * last)
+    errors = (1 - h[0][0] - first, 1 - h[0][1] - last, 1 - h[1][0] - 3)
+    loss = prepared("fop").update(batch, 0)["loss"].item()
+    assert loss == pytest.approx(sum(error**2 for error in errors) / 3, rel=1e-4)
+
+
+def test_released_loss_by_hand():
+    """V_i = alpha log A over all actions: Q_jt = V - N log A. The mean entropy is added after the return, at the end too."""
+    batch = two_episodes(DISCRETE)
+    m = batch.avail_actions.sum(-1).double().log().mean(-1).tolist()  # [B][T+1]
+    shift = make_info(DISCRETE).n_agents * math.log(DISCRETE.n_actions)
+    last = 2 + GAMMA * (5 - shift)
+    first = 1 + GAMMA * ((1 - LAMBDA) * (5 - shift) + LAMBDA * last)
+    targets = (first + ALPHA * m[0][1], last + ALPHA * m[0][2], 3 + ALPHA * m[1][1])
+    loss = prepared("fop_official").update(batch, 0)["loss"].item()
+    assert loss == pytest.approx(sum((1 - shift - y) ** 2 for y in targets) / 3, rel=1e-4)
