@@ -21,6 +21,7 @@ Examples:
   python src/main.py --config=qmix --env-config=matrix_game with env_args.payoff=[[8,-12],[0,0]] t_max=2e4 seed=1
   python src/main.py print_config --config=vdn --env-config=sc2
   python src/main.py with results/sacred/7/config.json label=again
+  python src/main.py with resume=results/sacred/7
 """
 COMMAND_MEANINGS = {
     "main": "Train, or test with evaluate=True (the default).",
