@@ -45,6 +45,7 @@ def write(file: Path, state: Mapping[str, Any]) -> str:
 
     Raises:
         TypeError: `state` holds something else, for example a NumPy array; the message says where.
+        CheckpointError: the disk is full or cannot be written to.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     body = _plain(state, "state")
@@ -56,6 +57,11 @@ def write(file: Path, state: Mapping[str, Any]) -> str:
             opened.flush()
             os.fsync(opened.fileno())
         os.replace(part, file)
+    except (OSError, RuntimeError) as error:
+        cause = error if isinstance(error, OSError) else error.__context__  # PyTorch wraps what writing raises
+        if not isinstance(cause, OSError):
+            raise
+        raise CheckpointError(f"cannot write checkpoint {file}: {cause.strerror}") from error
     finally:
         part.unlink(missing_ok=True)
     _sync_directory(file.parent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,30 @@ def test_a_crash_while_writing_leaves_the_old_file(tmp_path: Path, monkeypatch: 
     assert [item.name for item in tmp_path.iterdir()] == ["checkpoint.th"]
 
 
+@pytest.mark.parametrize("size", [30_000, 3_000_000])
+def test_a_full_disk_is_one_line(tmp_path: Path, size: int) -> None:
+    """A file may not grow beyond a limit, as if the disk were full; the old file stays."""
+    checkpoint.save(tmp_path, {"t_env": 1})
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, old[1]))
+    try:
+        with pytest.raises(CheckpointError, match=r"cannot write checkpoint .*checkpoint\.th: File too large"):
+            checkpoint.save(tmp_path, {"w": th.zeros(size)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    assert checkpoint.load(tmp_path) == {"t_env": 1}
+    assert [item.name for item in tmp_path.iterdir()] == ["checkpoint.th"]
+
+
+def test_digest_tells_every_bit(tmp_path: Path) -> None:
+    state = sample_state()
+    digest = checkpoint.digest(state)
+    assert checkpoint.digest(checkpoint.load(checkpoint.save(tmp_path, state))) == digest
+    for change in ({"half": th.ones(2)}, {"text": "a"}, {"scalar": th.tensor(-3.0)}, {"empty": th.zeros(3, 0)}):
+        assert checkpoint.digest(state | change) != digest
+    assert checkpoint.digest({"zero": 0.0}) != checkpoint.digest({"zero": -0.0})
+
+
 def test_never_runs_code_of_a_file(tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self) -> tuple[Any, ...]:
@@ -155,6 +180,11 @@ def test_find_says_what_exists(run_dir: Path) -> None:
         checkpoint.find(run_dir.parent / "8")
     with pytest.raises(UserError, match=r"no checkpoint in .* found 7"):
         checkpoint.find(run_dir.parent)
+
+
+def test_what_lies_past_a_step_is_dropped(run_dir: Path) -> None:
+    checkpoint.drop_after(run_dir / "models", 3_000)
+    assert list(checkpoint.steps_in(run_dir / "models")) == [100, 3_000]
 
 
 def test_steps_in_order(run_dir: Path) -> None:

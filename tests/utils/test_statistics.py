@@ -25,3 +25,14 @@ def test_episode_means():
         "test_episodes": 2.0,
     }
     assert episode_means([]) == {}
+
+
+def test_means_go_on_from_their_state() -> None:
+    """As when the run is interrupted between two log entries."""
+    means, again = RunningMeans(), RunningMeans()
+    means.add({"loss": th.tensor(0.1), "norm": 2.0})
+    again.add({"other": 1.0})
+    again.restore(means.state())
+    for one in (means, again):
+        one.add({"loss": th.tensor(0.7)})
+    assert means.pop() == again.pop()
