@@ -33,7 +33,7 @@ from utils.resume import checkpoints_in  # noqa: E402
 CLOCKS = ("phases", "logger", "machine")  # parts of a checkpoint that tell how long things took, and where
 COMMON = (
     *("batch_size=8", "hidden_dim=16", "buffer_size=100", "test_nepisode=4", "seed=3", "torch_threads=1"),
-    *("save_every_minutes=0", "save_finished=True"),
+    *("save_every_minutes=0", "save_finished=True", "worker_timeout=600"),
 )
 BATTLE = ("env_args.map_name=3m", "env_args.engine=embedded", "t_max=3000", "save_every=150", "test_interval=1000")
 GAME = ("t_max=600", "save_every=30", "test_interval=200", "log_interval=100", "save_model_interval=200")
