@@ -52,9 +52,10 @@ def code_of(path):
     return [line for line in lines if len(line) > 1 and not line.startswith("#")]
 
 
-@pytest.mark.parametrize(
-    ("one", "other"), itertools.combinations(sorted((ROOT / "src" / "learners").glob("*_learner.py")), 2)
-)
+LEARNER_FILES = sorted((ROOT / "src" / "learners").glob("*_learner.py"))
+
+
+@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(LEARNER_FILES, 2)))
 def test_no_two_learners_share_a_tenth_of_their_lines(one, other):
     """Runs of three or more equal lines are at most 10 % of the shorter one."""
     first, second = code_of(one), code_of(other)

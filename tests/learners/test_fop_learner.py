@@ -42,7 +42,7 @@ def test_loss_by_hand():
 
 
 def test_released_loss_by_hand():
-    """V_i = alpha log A over all actions: Q_jt = V - N log A. The mean entropy is added after the return, at the end too."""
+    """V_i = alpha log A over all actions: Q_jt = V - N log A. The mean entropy comes after the return, always."""
     batch = two_episodes(DISCRETE)
     m = batch.avail_actions.sum(-1).double().log().mean(-1).tolist()  # [B][T+1]
     shift = make_info(DISCRETE).n_agents * math.log(DISCRETE.n_actions)

@@ -29,7 +29,7 @@ def test_iql_loss_by_hand():
 
 @pytest.mark.parametrize(("double_q", "first"), [(True, 3.0), (False, 5.0)])
 def test_vdn_loss_by_hand(double_q, first):
-    """Q_tot = 4, 5, 1; next values 4 (without double Q 6 + 2), 6 at the cut, where 9 is unavailable: y = 3 or 5, 5, 4."""
+    """Q_tot = 4, 5, 1; next 4 (8 without double Q), and 6 at the cut, where 9 is unavailable: y = 3 or 5, then 5, 4."""
     _, losses, update = updated("vdn", double_q=double_q)
     metrics = update()
     assert losses == pytest.approx([((4 - first) ** 2 + 0 + 3**2) / 3])
@@ -46,7 +46,7 @@ def test_vdn_loss_with_traces():
 def test_qmix_loss_by_hand():
     """Absolute weights of agent 1 (1, 1), of agent 2 (2, 0.5), of the output (1, 1); b = (-10, -1), v = 0.5.
 
-    Q_tot(q) = elu(q_1 + 2 q_2 - 10) + elu(q_1 + q_2 / 2 - 1) + 0.5, for q = (1, 3), (4, 1), (0, 1); next (3, 1), (2, 4).
+    Q_tot(q) = elu(q_1 + 2 q_2 - 10) + elu(q_1 + q_2 / 2 - 1) + 0.5 at q = (1, 3), (4, 1), (0, 1), next (3, 1), (2, 4).
     """
 
     def elu(x):
