@@ -130,3 +130,15 @@ def test_a_complete_run_trained_on_equals_a_longer_one(tmp_path: Path) -> None:
     loop = resumed("iql", "counting", tmp_path / "run")
     loop.train()
     assert end_of(loop) == longer
+
+
+def test_early_stop_counts_on(tmp_path: Path) -> None:
+    """Tests that reached the level before the death count."""
+    changes = {"t_max": 1000, "stop_metric": "test_return_mean", "stop_level": -100.0, "stop_tests": 2}
+    whole = uninterrupted("vdn", "counting", tmp_path / "whole", **changes)
+    killed_at_update(make_loop("vdn", "counting", tmp_path / "killed", seed=1, **changes), 4)
+    loop = resumed("vdn", "counting", tmp_path / "killed", **changes)
+    assert loop.early_stop.in_a_row == 1
+    loop.train()
+    assert loop.t_env < 100
+    assert end_of(loop) == whole
