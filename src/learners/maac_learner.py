@@ -57,10 +57,10 @@ class MAACLearner(Learner):
             targets = self.td_targets(batch, inputs)  # [B,T,N]
 
         # critics: squared error of Q_i(o, u) against y_i, and the attention penalty
-        q, squared_logit = self.judge(batch, inputs, batch.actions_enc)
+        q, squared_logits = self.judge(batch, inputs, batch.actions_enc)
         values = q.taken(batch.actions)[0]  # [B,T,N]
         loss = masked_mean((values - targets).square(), batch.mask)
-        penalty = p.attention_penalty * squared_logit
+        penalty = p.attention_penalty * squared_logits
         metrics = {"loss": loss.detach(), "grad_norm": self.optimise("critic", loss + penalty)}
 
         # actors: minimise -log pi_i(u_i) sg(Q_i(u) - b_i - alpha log pi_i(u_i)), u fresh for all agents

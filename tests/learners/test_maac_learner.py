@@ -79,15 +79,15 @@ def test_an_agent_attends_to_the_others_only(space):
     assert (first[[0, 2]] != second[[0, 2]]).all()
 
 
-def test_attention_penalty_is_the_mean_squared_logit_of_the_others():
-    """By a loop over agents, heads and others."""
+def test_attention_penalty_sums_heads_and_averages_the_others():
+    """By a loop over agents, heads and others: mean over the six pairs of agents, sum over the four heads."""
     learner, _, _, _ = judged(DISCRETE)
     critic = learner.critic
     own, pair = th.randn(1, 3, 128), th.randn(1, 3, 128)
     _, squared = critic.attend(own, pair)
     query, key = critic.query(own)[0].view(3, 4, 32), critic.key(pair)[0].view(3, 4, 32)
     by_hand = [(query[i, p] @ key[j, p]).item() ** 2 for i in range(3) for j in range(3) if i != j for p in range(4)]
-    assert squared.item() == pytest.approx(sum(by_hand) / 24, rel=1e-4)
+    assert squared.item() == pytest.approx(sum(by_hand) / 6, rel=1e-4)
 
 
 @pytest.mark.parametrize("space", [DISCRETE, CONTINUOUS])

@@ -63,20 +63,20 @@ class AttentionCritic(nn.Module):
         self.register_buffer("others", ~th.eye(shape.n_agents, dtype=th.bool), persistent=False)
 
     def attend(self, own: Tensor, pair: Tensor) -> tuple[Tensor, Tensor]:
-        """From g and e `[R,N,H]`: x `[R,N,H]` and the mean squared logit, a scalar."""
+        """From g and e `[R,N,H]`: x `[R,N,H]`, and the squared logits, sum over heads and mean otherwise, a scalar."""
         query, key = self.query(own).unflatten(-1, self.heads), self.key(pair).unflatten(-1, self.heads)
         value = F.leaky_relu(self.value(pair)).unflatten(-1, self.heads)  # [R,N,P,d]
         logits = th.einsum("ripd,rjpd->rpij", query, key)
         scaled = (logits / math.sqrt(self.heads[1])).masked_fill(~self.others, th.finfo(logits.dtype).min)
         weights = th.softmax(scaled, dim=-1) * self.others  # [R,P,N,N]; nothing to attend to alone
         x = th.einsum("rpij,rjpd->ripd", weights, value).flatten(-2)
-        pairs = logits.numel() // self.others.numel() * self.others.sum().clamp(min=1)
+        pairs = len(logits) * self.others.sum().clamp(min=1)
         return x, (logits.square() * self.others).sum() / pairs
 
     def judge(
         self, inputs: Tensor, rows: Sequence[int], avail: Tensor | None, encoded: Tensor, rng: th.Generator
     ) -> tuple[QFunction, Tensor]:
-        """Q_i as a function of the own action, the others' given, and the mean squared logit of real steps.
+        """Q_i as a function of the own action, the others' given, and the squared logits of real steps.
 
         Args:
             inputs: `[B,T,N,I]`.
