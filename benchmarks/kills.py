@@ -1,7 +1,8 @@
 """Kills training runs at random moments and resumes them: `python benchmarks/kills.py [--kills 20] [--seed 0]`.
 
-Each run is a process of its own that gets SIGKILL (or --signal TERM, INT) somewhere between its first checkpoint and
-its end, is started again with resume=auto, and is then compared with a run that was never disturbed: networks,
+Each run is a process of its own (forked from this one, which has imported the program) that gets SIGKILL (or --signal
+TERM, INT) somewhere between its first checkpoint and its end. A new process with resume=auto goes on with it. The
+result is compared with that of a run that was never disturbed: networks,
 targets, optimisers, generators, counters, every episode in the replay buffer, every line of metrics.jsonl but its
 time, and info.json must be equal bit for bit. Prints a table; exit code 1 if anything differs.
 """
@@ -10,14 +11,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -35,8 +39,15 @@ COMMON = (
     *("batch_size=8", "hidden_dim=16", "buffer_size=100", "test_nepisode=4", "seed=3", "torch_threads=1"),
     *("save_every_minutes=0", "save_finished=True", "worker_timeout=600"),
 )
-BATTLE = ("env_args.map_name=3m", "env_args.engine=embedded", "t_max=3000", "save_every=150", "test_interval=1000")
-GAME = ("t_max=600", "save_every=30", "test_interval=200", "log_interval=100", "save_model_interval=200")
+BATTLE = ("env_args.map_name=3m", "env_args.engine=embedded", "t_max=2000", "save_every=100", "test_interval=700")
+GAME = ("t_max=400", "save_every=25", "test_interval=150", "log_interval=60", "save_model_interval=150")
+
+
+def program(argv: list[str]) -> None:
+    """`main.py` as a process."""
+    from main import main as run_main
+
+    sys.exit(run_main(argv))
 
 
 @dataclass(frozen=True)
@@ -48,15 +59,26 @@ class Case:
     runner: str
     changes: tuple[str, ...]
 
-    def command(self, results: Path) -> list[str]:
-        """The command line that starts or resumes it."""
-        main = [sys.executable, str(ROOT / "src" / "main.py"), f"--config={self.alg}", f"--env-config={self.env}"]
+    def start(self, results: Path) -> BaseProcess:
+        """Start or resume it in a new process."""
         where = [f"local_results_path={results}", f"runner={self.runner}", "resume=auto"]
-        return [*main, "-l", "ERROR", "with", *COMMON, *self.changes, *where]
+        argv = [
+            f"--config={self.alg}",
+            f"--env-config={self.env}",
+            "-l",
+            "ERROR",
+            "with",
+            *COMMON,
+            *self.changes,
+            *where,
+        ]
+        process = get_context("fork").Process(target=program, args=(argv,))
+        process.start()
+        return process
 
 
 CASES = (
-    Case("fop", "sc2", "batched", (*BATTLE, "log_interval=500", "save_model_interval=2000")),
+    Case("fop", "sc2", "batched", (*BATTLE, "log_interval=500", "save_model_interval=900")),
     Case("qmix", "sc2", "episode", (*BATTLE, "log_interval=500", "batch_size_run=3")),
     Case("coma", "sc2", "parallel", (*BATTLE, "log_interval=400", "batch_size_run=2")),
     Case("dop", "matrix_game", "batched", GAME),
@@ -65,20 +87,26 @@ CASES = (
 )
 
 
-def started(case: Case, results: Path) -> subprocess.Popen[bytes]:
+def started(case: Case, results: Path) -> BaseProcess:
     """The run's process, from its first checkpoint on."""
-    process = subprocess.Popen(case.command(results))
-    while not checkpoints_in(results / "sacred" / "1") and process.poll() is None:
+    process = case.start(results)
+    while not checkpoints_in(results / "sacred" / "1") and process.is_alive():
         time.sleep(0.01)
     return process
+
+
+def end_of(process: BaseProcess) -> int | None:
+    """The exit code, when it has ended."""
+    process.join()
+    return process.exitcode
 
 
 def reference(case: Case, results: Path) -> float:
     """Run to the end; return the seconds from its first checkpoint on."""
     process = started(case, results)
     begin = time.monotonic()
-    if process.wait() != 0:
-        raise SystemExit(f"{case.alg} ended with exit code {process.returncode}")
+    if (code := end_of(process)) != 0:
+        raise SystemExit(f"{case.alg} ended with exit code {code}")
     return time.monotonic() - begin
 
 
@@ -91,11 +119,10 @@ def killed(case: Case, results: Path, seconds: float, rng: random.Random, number
     """Run and send the signal `number` at a random moment; return when."""
     while True:
         process, after = started(case, results), rng.uniform(0.0, seconds)
-        try:
-            process.wait(after)
-        except subprocess.TimeoutExpired:
-            process.send_signal(number)
-            process.wait()
+        process.join(after)
+        if process.is_alive():
+            os.kill(process.pid or 0, number)
+        process.join()
         if status(results / "sacred" / "1") != "COMPLETED":
             return after
         shutil.rmtree(results)  # it was faster than the undisturbed run: once more
@@ -131,7 +158,7 @@ def attempt(case: Case, folder: Path, seconds: float, rng: random.Random, number
     after = killed(case, results, seconds, rng, number)
     run_dir = results / "sacred" / "1"
     step = max(checkpoints_in(run_dir))
-    if subprocess.run(case.command(results), check=False).returncode != 0:
+    if end_of(case.start(results)) != 0:
         return after, step, ["the resumed run failed"]
     whole, resumed = outcome(folder / "whole" / "sacred" / "1"), outcome(run_dir)
     different = [name for name in whole.keys() | resumed.keys() if whole.get(name) != resumed.get(name)]
@@ -152,6 +179,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
+    warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)  # Sacred imports it
+    import utils.experiment  # noqa: F401  (the program, once for all processes)
+
     cases = [case for case in CASES if not args.algs or case.alg in args.algs.split(",")]
     rng, number, failures = random.Random(args.seed), signal.Signals[f"SIG{args.signal}"], 0
     with TemporaryDirectory() as scratch:
