@@ -20,7 +20,7 @@ from reproduction.session import Result
 from reproduction.study import Case, Study
 
 PANEL = 2.35  # inches of a square panel
-COLUMNS = 4  # panels in a row
+COLUMNS = (3, 4)  # panels in a row: three for up to six panels
 LEVELS = np.linspace(-40.0, 10.0, 26)  # of the contours: the range of the game's rewards
 SHOWN_TRAIL = 400  # explored joint actions drawn
 LEGEND = """
@@ -101,7 +101,8 @@ def _curve(axis: Any, method: str, climbs: Sequence[Climb], colour: str) -> None
 def _paths(methods: Mapping[str, Sequence[Climb]]) -> Figure:
     """The reward surface, then one panel a method."""
     count = len(methods) + 1
-    width, height = min(COLUMNS, count), -(-count // COLUMNS)
+    width = COLUMNS[count > 2 * COLUMNS[0]]
+    height = -(-count // width)
     size = (PANEL * width + 0.9, PANEL * height + 0.3)
     figure, axes = plt.subplots(
         height, width, figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained"
@@ -113,16 +114,16 @@ def _paths(methods: Mapping[str, Sequence[Climb]]) -> Figure:
         chosen = typical(climbs)
         _surface(axis, chosen.q_joint, f"{method} ({counts(climbs)})")
         every = max(len(chosen.trail) // SHOWN_TRAIL, 1)
-        axis.scatter(*chosen.trail[::every].T, s=2.5, color="red", alpha=0.45, linewidths=0, zorder=2)
+        axis.scatter(*chosen.trail[::every].T, s=3.0, color="red", alpha=0.5, linewidths=0, zorder=2)
         for climb in climbs:
             axis.plot(*climb.path.T, color="white", linewidth=2.2 if climb is chosen else 0.7, zorder=3)
             if climb is chosen:
                 axis.plot(*climb.path.T, color="black", linewidth=1.1, zorder=4)
                 axis.plot(*climb.path[0], "o", color="white", markeredgecolor="black", markersize=5, zorder=5)
                 axis.plot(*climb.path[-1], "s", color="white", markeredgecolor="black", markersize=5, zorder=5)
-    figure.colorbar(shown, ax=axes, shrink=0.8, label="game's units", ticks=np.arange(-40, 11, 10))
-    figure.supxlabel("u_1", fontsize=9)
-    figure.supylabel("u_2", fontsize=9)
+    figure.colorbar(shown, ax=axes, shrink=0.8, label="reward, $Q_{jt}$ (game's units)", ticks=np.arange(-40, 11, 10))
+    figure.supxlabel("$u_1$", fontsize=10)
+    figure.supylabel("$u_2$", fontsize=10)
     return figure
 
 

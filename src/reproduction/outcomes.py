@@ -44,7 +44,7 @@ def _row(climbs: Sequence[Climb]) -> list[str]:
 
 def _figure(groups: Group) -> Figure:
     """Stacked shares of the outcomes, one bar a setting."""
-    figure, axis = plt.subplots(figsize=(7.0, ROW * len(groups) + 1.1), layout="constrained")
+    figure, axis = plt.subplots(figsize=(7.4, ROW * len(groups) + 1.1), layout="constrained")
     for k, climbs in enumerate(groups.values()):
         left = 0.0
         for name in OUTCOMES:
@@ -56,7 +56,7 @@ def _figure(groups: Group) -> Figure:
     axis.set_yticks(range(len(groups)), [_label(*key, len(climbs)) for key, climbs in groups.items()], fontsize=8)
     axis.set(xlim=(0, 1), xlabel="share of runs")
     axis.invert_yaxis()
-    figure.legend(loc="outside upper right", ncols=3, fontsize=8, frameon=False)
+    figure.legend(loc="outside upper center", ncols=3, fontsize=8, frameon=False)
     return figure
 
 

@@ -108,12 +108,12 @@ def seconds(result: Result) -> float:
 def settings(study: Study) -> str:
     """Every key that differs from the algorithm's yaml, by method and case."""
     lines = ["## Settings", f"For all: {_assignments(study.file.shared)}"]
-    lines.append(
-        "\n".join(f"- {method.name}: `{method.alg}`, {_assignments(method.overrides)}" for method in study.methods)
-    )
+    used = [method for method in study.methods if any(method in study.methods_of(case) for case in study.cases)]
+    lines.append("\n".join(f"- {method.name}: `{method.alg}`, {_assignments(method.overrides)}" for method in used))
     for case in study.cases:
         lines.append(f"{case.title}: {_assignments(case.overrides)}")
-        own = [f"- {name}: {_assignments(keys)}" for name, keys in case.per_method.items()]
+        present = {method.name for method in study.methods_of(case)}
+        own = [f"- {name}: {_assignments(keys)}" for name, keys in case.per_method.items() if name in present]
         lines += ["\n".join(own)] if own else []
     return "\n\n".join(lines)
 
