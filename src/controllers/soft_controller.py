@@ -40,9 +40,9 @@ class SoftMAC(BasicMAC):
         if epsilon == 0.0 or avail is None:
             return policy
         assert isinstance(policy, MaskedCategorical)
-        uniform = avail / avail.sum(-1, keepdim=True).clamp(min=1)
-        mixed = (1.0 - epsilon) * policy.probs + epsilon * uniform  # [...,N,A]
-        return MaskedCategorical(mixed.where(avail, mixed.new_ones(())).log(), avail)
+        share = avail.to(policy.probs.dtype)
+        uniform = share / share.sum(-1, keepdim=True).clamp(min=1.0)
+        return MaskedCategorical.mixture(policy, uniform, epsilon)
 
     def choose(self, head: Tensor, act: ActInputs, epsilon: float, test_mode: bool) -> Tensor:
         """From outputs `[E,N,F]` to actions `[E,N,1|D]`."""

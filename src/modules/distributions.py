@@ -7,11 +7,14 @@ Sampling takes uniform numbers from the caller, so an episode's randomness is se
 
 from __future__ import annotations
 
+import copy
 import math
 
 import torch as th
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
+
+from modules.categorical import inverse_cdf, masked_expectation, masked_softmax
 
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0  # range of log standard deviations, as in common SAC implementations
 _ATANH_MARGIN = 1e-6  # encoded actions are pulled this far inside (-1, 1) before atanh; float32 resolution
@@ -33,25 +36,22 @@ class MaskedCategorical:
     """
 
     def __init__(self, logits: Tensor, avail: Tensor | None = None) -> None:
-        if avail is not None:
-            if avail.shape != logits.shape:
-                raise ValueError(f"logits {tuple(logits.shape)} and avail {tuple(avail.shape)} differ")
-            logits = logits.masked_fill(~avail, th.finfo(logits.dtype).min)
-        self.avail, self.logits = avail, logits
-        self.log_probs = F.log_softmax(logits, dim=-1)  # [...,A]
+        if avail is not None and avail.shape != logits.shape:
+            raise ValueError(f"logits {tuple(logits.shape)} and avail {tuple(avail.shape)} differ")
+        self.avail = avail
+        self.log_probs, self.probs = masked_softmax(logits, avail)  # [...,A]; probs exactly 0 where unavailable
 
-    @property
-    def probs(self) -> Tensor:
-        """`[...,A]`, exactly 0 where unavailable."""
-        return F.softmax(self.logits, dim=-1)  # not exp(log_probs): exp is many times slower where it underflows
+    @classmethod
+    def mixture(cls, policy: MaskedCategorical, other: Tensor, share: float) -> MaskedCategorical:
+        """(1 - share) policy + share other, for probabilities `other [...,A]` of available actions."""
+        mixed = copy.copy(policy)
+        mixed.probs = th.lerp(policy.probs, other, share)
+        mixed.log_probs = mixed.probs.clamp(min=_TINY).log()
+        return mixed
 
     def sample(self, uniform: Tensor) -> Tensor:
         """Inverse-CDF sample: uniform `[...]` in [0,1) -> indices `[...,1]`, never an unavailable one."""
-        cdf = self.probs.double().cumsum(-1)  # [...,A]
-        total = cdf[..., -1:]
-        uniform = uniform.double().clamp(max=_BELOW_ONE).unsqueeze(-1)
-        index = (cdf <= uniform * total).sum(-1, keepdim=True)
-        return index.clamp(max=cdf.shape[-1] - 1)
+        return inverse_cdf(self.probs, uniform.double().clamp(max=_BELOW_ONE))
 
     def log_prob(self, actions: Tensor) -> Tensor:
         """Indices `[...,1]` -> `[...]`."""
@@ -62,9 +62,7 @@ class MaskedCategorical:
 
         An unavailable log-probability times a temperature above 1 is -inf, which 0 * -inf would turn into NaN.
         """
-        if self.avail is not None:
-            values = values.masked_fill(~self.avail, 0.0)
-        return (self.probs * values).sum(-1)
+        return masked_expectation(self.probs, values, self.avail)
 
     @property
     def entropy(self) -> Tensor:

@@ -11,9 +11,9 @@ from typing import Protocol
 
 import torch as th
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
 
 from components.action_space import ActionSpace
+from modules.categorical import soft_maximum
 from modules.distributions import MaskedCategorical, SquashedNormal
 
 Policy = MaskedCategorical | SquashedNormal
@@ -54,9 +54,7 @@ class DiscreteQ:
 
     def soft_value(self, alpha: Tensor) -> Tensor:
         """V_i = alpha log sum_{a available} exp(Q_i(a) / alpha); masked after dividing by alpha -> `[K,B,T,N]`."""
-        scaled = (self.q_all / alpha.unsqueeze(-1)).masked_fill(~self.avail, th.finfo(self.q_all.dtype).min)
-        # log-sum-exp(x) = max x - max log-softmax(x): a third of the time of th.logsumexp
-        return alpha * (scaled.amax(-1) - F.log_softmax(scaled, dim=-1).amax(-1))
+        return soft_maximum(self.q_all, self.avail, alpha)
 
     def evaluate(self, policy: Policy, alpha: Tensor, samples: int = 1) -> Tensor:
         """Exact sum over the available actions -> `[K,B,T,N]`."""

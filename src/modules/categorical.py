@@ -1,0 +1,157 @@
+"""Masked softmax, expectation, log-sum-exp and sampling over the last axis: compiled on the CPU, PyTorch elsewhere.
+
+The compiled kernels are for float32 on the CPU; any other precision or device takes the formulas in PyTorch's
+operations, to which tests compare them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch as th
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F  # noqa: N812
+
+from modules import softmax_kernels as kernels
+from utils.threads import share, workers_for
+
+COST = 16  # of one number in these kernels, in multiply-adds
+
+
+def _compiled(x: Tensor) -> bool:
+    return x.device.type == "cpu" and x.dtype == th.float32
+
+
+def _memory_order(x: Tensor) -> list[int]:
+    """The axes of `x` as they lie in memory, the last one kept last."""
+    strides = x.stride()
+    return [*sorted(range(x.dim() - 1), key=lambda axis: -strides[axis]), x.dim() - 1]
+
+
+def _rows(x: Tensor, order: Sequence[int]) -> np.ndarray:
+    """`x [...,A]` as `[R,A]` in the given order of axes; a view where memory is in that order."""
+    rows: np.ndarray = x.detach().permute(*order).reshape(-1, x.shape[-1]).contiguous().numpy()
+    return rows
+
+
+def _numbers(x: Tensor, order: Sequence[int]) -> np.ndarray:
+    """One number a row, `x [...]` -> `[R]`."""
+    numbers: np.ndarray = x.detach().permute(*order[:-1]).reshape(-1).contiguous().numpy()
+    return numbers
+
+
+def _back(shape: th.Size, order: Sequence[int], dtype: th.dtype = th.float32) -> tuple[Tensor, Tensor]:
+    """An empty tensor of `shape` whose memory is in the given order, and its memory as rows `[R,A]` or `[R]`."""
+    order = [axis for axis in order if axis < len(shape)]
+    memory = th.empty([shape[axis] for axis in order], dtype=dtype)
+    inverse = sorted(range(len(order)), key=lambda axis: order[axis])
+    return memory.permute(*inverse), memory
+
+
+class _MaskedSoftmax(th.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, avail: Tensor) -> tuple[Tensor, Tensor]:
+        order, width = _memory_order(logits), logits.shape[-1]
+        (log_probs, logs), (probs, memory) = _back(logits.shape, order), _back(logits.shape, order)
+        arrays = (
+            _rows(logits, order),
+            _rows(avail, order),
+            logs.view(-1, width).numpy(),
+            memory.view(-1, width).numpy(),
+        )
+        share(kernels.softmax, workers_for(COST * logits.numel()), *arrays)
+        ctx.save_for_backward(probs, avail)
+        ctx.set_materialize_grads(True)
+        return log_probs, probs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_logs: Tensor, grad_probs: Tensor) -> tuple[Tensor, None]:
+        probs, avail = ctx.saved_tensors
+        order = _memory_order(probs)
+        out, memory = _back(probs.shape, order)
+        grads = (_rows(grad_logs, order), _rows(grad_probs, order))
+        arrays = (_rows(probs, order), _rows(avail, order), grads, memory.view(-1, probs.shape[-1]).numpy())
+        share(kernels.softmax_backward, workers_for(COST * probs.numel()), *arrays)
+        return out, None
+
+
+class _Expect(th.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, probs: Tensor, values: Tensor, avail: Tensor) -> Tensor:
+        order = _memory_order(values)
+        out, memory = _back(values.shape[:-1], order)
+        arrays = (_rows(probs, order), _rows(values, order), _rows(avail, order), memory.view(-1).numpy())
+        share(kernels.expect, workers_for(COST * values.numel()), *arrays)
+        ctx.save_for_backward(probs, values, avail)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        probs, values, avail = ctx.saved_tensors
+        order, width = _memory_order(values), values.shape[-1]
+        (d_probs, p_memory), (d_values, v_memory) = (_back(values.shape, order) for _ in range(2))
+        inputs, outputs = (_rows(probs, order), _rows(values, order)), (p_memory, v_memory)
+        written = tuple(memory.view(-1, width).numpy() for memory in outputs)
+        arrays = (inputs, _rows(avail, order), _numbers(grad, order), written)
+        share(kernels.expect_backward, workers_for(COST * values.numel()), *arrays)
+        return d_probs, d_values, None
+
+
+def masked_softmax(logits: Tensor, avail: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Logarithm of the softmax over available actions, and the softmax: `[...,A]` -> twice `[...,A]`.
+
+    Unavailable ones count as logits of finfo.min: probability 0; where nothing is available the result is uniform.
+    """
+    if _compiled(logits):
+        every = th.ones_like(logits, dtype=th.bool) if avail is None else avail
+        log_probs, probs = _MaskedSoftmax.apply(logits, every)
+        return log_probs, probs
+    if avail is not None:
+        logits = logits.masked_fill(~avail, th.finfo(logits.dtype).min)
+    return F.log_softmax(logits, dim=-1), F.softmax(logits, dim=-1)
+
+
+def masked_expectation(probs: Tensor, values: Tensor, avail: Tensor | None) -> Tensor:
+    """Sum over available actions of probs * values, `[...,A]` -> `[...]`; shapes broadcast."""
+    if avail is not None and _compiled(values) and _compiled(probs):
+        shape = th.broadcast_shapes(probs.shape, values.shape)
+        out: Tensor = _Expect.apply(probs.expand(shape), values.expand(shape), avail.expand(shape))
+        return out
+    if avail is not None:
+        values = values.masked_fill(~avail, 0.0)
+    return (probs * values).sum(-1)
+
+
+def soft_maximum(values: Tensor, avail: Tensor, alpha: Tensor) -> Tensor:
+    """alpha log sum exp(values / alpha) over available actions; values `[...,A]`, alpha `[...]` (broadcast) -> `[...]`.
+
+    The compiled kernel has no gradient and is used where none is asked for.
+    """
+    shape = values.shape
+    if _compiled(values) and not (th.is_grad_enabled() and (values.requires_grad or alpha.requires_grad)):
+        order = _memory_order(values)
+        out, memory = _back(shape[:-1], order)
+        every = alpha.to(th.float32).expand(shape[:-1])
+        arrays = (_rows(values, order), _rows(avail.expand(shape), order), _numbers(every, order))
+        share(kernels.soft_maximum, workers_for(COST * values.numel()), *arrays, memory.view(-1).numpy())
+        return out
+    scaled = (values / alpha.unsqueeze(-1)).masked_fill(~avail, th.finfo(values.dtype).min)
+    return alpha * scaled.logsumexp(-1)
+
+
+def inverse_cdf(probs: Tensor, uniform: Tensor) -> Tensor:
+    """The first action whose cumulative share exceeds `uniform [...]` (below 1): probs `[...,A]` -> `[...,1]` int64."""
+    if _compiled(probs):
+        order = _memory_order(probs)
+        out, memory = _back(probs.shape[:-1], order, th.int64)
+        arrays = (_rows(probs, order), _numbers(uniform.double(), order), memory.view(-1).numpy())
+        share(kernels.inverse_cdf, workers_for(COST * probs.numel()), *arrays)
+        return out.unsqueeze(-1)
+    cdf = probs.double().cumsum(-1)  # [...,A]
+    index = (cdf <= uniform.double().unsqueeze(-1) * cdf[..., -1:]).sum(-1, keepdim=True)
+    return index.clamp(max=cdf.shape[-1] - 1)
