@@ -47,7 +47,7 @@ class Reference:
             raise UserError(f"--against {checkout}: no algorithm {alg}; it has: {', '.join(known) or 'none'}")
         self.folder = tempfile.TemporaryDirectory()
         self._write(Path(self.folder.name), info, batch)
-        command = [sys.executable, __file__, str(checkout), self.folder.name, alg, str(threads)]
+        command = [sys.executable, "-W", "ignore", __file__, str(checkout), self.folder.name, alg, str(threads)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         if self._line() != "ready":
             raise UserError(f"--against {checkout}: its learner for {alg} did not start; see the message above")

@@ -18,6 +18,7 @@ from utils.masking import masked_mean
 from utils.targets import hard_update, soft_update
 
 Metrics = dict[str, Tensor]
+PART_ROWS = 8192  # observations of agents in a part of a batch: 2 MiB per layer of 64 units, inside common L2 + L3
 REGISTRY: dict[str, type[Learner]] = {}
 _L = TypeVar("_L", bound="type[Learner]")
 
@@ -58,6 +59,7 @@ class Learner(nn.Module, ABC):
 
     Params: ClassVar[type[Any]]  # a frozen dataclass: the keys the learner's yaml adds
     mac_class: ClassVar[str] = "basic_mac"
+    separable: bool = False  # see `update`
     on_policy: ClassVar[bool] = False  # whether an update takes the newest episodes in place of random ones
 
     def __init__(self, config: Config, env_info: EnvInfo, mac: BasicMAC) -> None:
@@ -68,6 +70,8 @@ class Learner(nn.Module, ABC):
         self.n_updates = 0
         self.targets = nn.ModuleDict()
         self.optimisers: dict[str, th.optim.Optimizer] = {}
+        self._weight: float | None = None  # share of the batch's steps in the part at hand
+        self._norms: Metrics = {}
         self.device = next(mac.parameters()).device
         self.build()
         self.to(self.device)
@@ -91,11 +95,31 @@ class Learner(nn.Module, ABC):
         return choose(self.config.batch_size, self.device)
 
     def update(self, batch: TrainBatch, t_env: int) -> Metrics:
-        """`learn`, then move the targets if they are due."""
-        metrics = self.learn(batch, t_env)
+        """`learn`, then move the targets if they are due.
+
+        On a CPU, a batch too large for its caches is learnt in parts whose gradients add up, if the learner is
+        `separable`: its losses are means over real steps, and nothing in `learn` uses weights it has just changed.
+        """
+        parts = batch.parts(PART_ROWS) if self.separable and self.device.type == "cpu" else [batch]
+        metrics = self.learn(batch, t_env) if len(parts) == 1 else self._learn_parts(parts, t_env)
         self.n_updates += 1
         self._update_targets()
         return metrics
+
+    def _learn_parts(self, parts: list[TrainBatch], t_env: int) -> Metrics:
+        """One optimiser step on the mean over all parts, as `learn` on the whole batch; means of its metrics."""
+        for optimiser in self.optimisers.values():
+            optimiser.zero_grad()
+        self._norms = {}
+        total = sum(sum(part.lengths) for part in parts)
+        metrics: list[tuple[float, Metrics]] = []
+        for part in parts:
+            self._weight = sum(part.lengths) / total
+            metrics.append((self._weight, self.learn(part, t_env)))
+        self._weight = None
+        for name, norm in self._norms.items():
+            norm.copy_(self._step(name))
+        return {name: th.stack([weight * part[name] for weight, part in metrics]).sum() for name in metrics[0][1]}
 
     def target(self, name: str) -> Any:
         """The slow copy of the module `name`, to be called as that is."""
@@ -122,10 +146,20 @@ class Learner(nn.Module, ABC):
             )
 
     def optimise(self, name: str, loss: Tensor) -> Tensor:
-        """Zero, backward, clip, step. Returns the norm of the gradient before clipping."""
-        optimiser = self.optimisers[name]
-        optimiser.zero_grad()
+        """Zero, backward, clip, step. Returns the norm of the gradient before clipping.
+
+        In a part of a batch: only backward; the norm is filled in after the last part.
+        """
+        if self._weight is not None:
+            (loss * self._weight).backward()
+            return self._norms.setdefault(name, th.zeros((), device=self.device))
+        self.optimisers[name].zero_grad()
         loss.backward()
+        return self._step(name)
+
+    def _step(self, name: str) -> Tensor:
+        """Clip and step; returns the norm before."""
+        optimiser = self.optimisers[name]
         weights = [weight for group in optimiser.param_groups for weight in group["params"]]
         norm = nn.utils.clip_grad_norm_(weights, self.config.grad_norm_clip, foreach=True)
         optimiser.step()

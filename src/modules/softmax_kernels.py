@@ -24,6 +24,7 @@ E1, E0 = F(1.6666665459e-1), F(5.0000001201e-1)
 EXPONENT_BIAS, MANTISSA_BITS = np.int32(127), np.int32(23)
 
 FAST = {"contract", "arcp", "nsz"}
+SUMS = FAST | {"reassoc"}  # vectorised sums: their order depends on the row's length alone
 
 
 @nb.njit(inline="always", fastmath=FAST)
@@ -31,7 +32,7 @@ def _exp(x, out, bits, power):  # type: ignore[no-untyped-def]
     """exp(x) of x <= 0 into `out`; `power` is the memory of `bits` (int32) read as floats. NaN stays NaN."""
     for i in range(len(x)):
         t = SMALLEST if x[i] < SMALLEST else x[i]
-        k = F(math.floor(t * LOG2_E + HALF))
+        k = np.floor(t * LOG2_E + HALF)
         bits[i] = (np.int32(k) + EXPONENT_BIAS) << MANTISSA_BITS
         r = t - k * LN2_HIGH - k * LN2_LOW
         out[i] = (((((E5 * r + E4) * r + E3) * r + E2) * r + E1) * r + E0) * r * r + r + ONE
@@ -45,17 +46,41 @@ def _mine(part, rows):  # type: ignore[no-untyped-def]
     return rows * part[0] // part[1], rows * (part[0] + 1) // part[1]
 
 
-@nb.njit(inline="always", fastmath=FAST)
+@nb.njit(fastmath=SUMS | {"nnan"})
+def _maximum(row):  # type: ignore[no-untyped-def]
+    """The largest number; any of them if one is NaN."""
+    top = LOWEST
+    for x in row:
+        top = x if x > top else top
+    return top
+
+
+@nb.njit(fastmath=SUMS)
+def _sum(row):  # type: ignore[no-untyped-def]
+    total = ZERO
+    for x in row:
+        total += x
+    return total
+
+
+@nb.njit(fastmath=FAST)
 def _shift(row, ok, out):  # type: ignore[no-untyped-def]
     """`out` = row - its maximum over the available, far below 0 for the others; returns the maximum."""
-    top = LOWEST
     for a in range(len(row)):
-        x = row[a] if ok[a] else LOWEST
-        top = x if x > top else top
-        out[a] = x
+        out[a] = row[a] if ok[a] else LOWEST
+    top = _maximum(out)
     for a in range(len(row)):
         out[a] -= top
     return top
+
+
+@nb.njit(fastmath=SUMS)
+def _masked_dot(x, y, ok):  # type: ignore[no-untyped-def]
+    """Sum of x y over the available."""
+    total = ZERO
+    for a in range(len(x)):
+        total += x[a] * y[a] if ok[a] else ZERO
+    return total
 
 
 @nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
@@ -74,9 +99,7 @@ def softmax(part, logits, avail, log_probs, probs):  # type: ignore[no-untyped-d
         _exp(flat_logs[first * n_actions : last * n_actions], flat[first * n_actions : last * n_actions], bits, power)
         for r in range(first, last):
             p, logs = probs[r], log_probs[r]
-            total = ZERO
-            for a in range(n_actions):
-                total += p[a]
+            total = _sum(p)
             scale, log_total = ONE / total, F(math.log(total))
             for a in range(n_actions):
                 p[a] *= scale
@@ -88,15 +111,13 @@ def softmax(part, logits, avail, log_probs, probs):  # type: ignore[no-untyped-d
 def softmax_backward(part, probs, avail, grads, out):  # type: ignore[no-untyped-def]
     """Gradient of the logits from those of (log-softmax, softmax), all `[R,A]`; 0 for the unavailable."""
     grad_logs, grad_probs = grads
+    ones = np.ones(probs.shape[1], F)
     begin, end = _mine(part, len(probs))
     for r in range(begin, end):
         p, ok, g_log, g_p, d = probs[r], avail[r], grad_logs[r], grad_probs[r], out[r]
-        total, mean = ZERO, ZERO
+        shared = _masked_dot(p, g_p, ok) + _masked_dot(ones, g_log, ok)
         for a in range(len(p)):
-            total += g_log[a] if ok[a] else ZERO
-            mean += p[a] * g_p[a] if ok[a] else ZERO
-        for a in range(len(p)):
-            d[a] = g_log[a] + p[a] * (g_p[a] - mean - total) if ok[a] else ZERO
+            d[a] = g_log[a] + p[a] * (g_p[a] - shared) if ok[a] else ZERO
 
 
 @nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
@@ -104,11 +125,7 @@ def expect(part, probs, values, avail, out):  # type: ignore[no-untyped-def]
     """`out [R]`: sum over the available of probs * values, whatever the other values are."""
     begin, end = _mine(part, len(probs))
     for r in range(begin, end):
-        p, v, ok = probs[r], values[r], avail[r]
-        total = ZERO
-        for a in range(len(p)):
-            total += p[a] * v[a] if ok[a] else ZERO
-        out[r] = total
+        out[r] = _masked_dot(probs[r], values[r], avail[r])
 
 
 @nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
@@ -145,9 +162,7 @@ def soft_maximum(part, values, avail, alpha, out):  # type: ignore[no-untyped-de
         used = (last - first) * n_actions
         _exp(shifted[:used], exponentials[:used], bits, power)
         for r in range(first, last):
-            total = ZERO
-            for a in range((r - first) * n_actions, (r - first + 1) * n_actions):
-                total += exponentials[a]
+            total = _sum(exponentials[(r - first) * n_actions : (r - first + 1) * n_actions])
             out[r] += alpha[r] * F(math.log(total))
 
 

@@ -72,7 +72,9 @@ class Mixer(nn.Module, ABC):
                 raise ValueError(f"{type(self).__name__}: {name} must be {list(shape)}, got {list(tensor.shape)}")
         if size[-1] != self.shape.n_agents:
             raise ValueError(f"{type(self).__name__}: {self.shape.n_agents} agents expected, got {size[-1]}")
-        return self.mix(utilities, state, actions, baseline)
+        # time first, as batches lie in memory; to a mixer every step is a case of its own
+        optional = (None if x is None else x.transpose(0, 1) for x in (actions, baseline))
+        return self.mix(utilities.transpose(0, 1), state.transpose(0, 1), *optional).transpose(0, 1)
 
     @abstractmethod
     def mix(self, utilities: Tensor, state: Tensor, actions: Tensor | None, baseline: Tensor | None) -> Tensor:
