@@ -1,12 +1,14 @@
 """Another PyMARL-family checkout, in an interpreter of its own, for `learner.py --against PATH`.
 
 Run as a program, this file is the other side: `python against.py CHECKOUT FOLDER ALG` reads `FOLDER/batch.npz`
-and, for every line on stdin, makes one update with the checkout's own learner and prints the seconds it took.
-Nothing of ours is imported there: both sides have modules of the same names.
+and, for every line "update" on stdin, makes one update with the checkout's own learner and prints the seconds it took;
+for "losses", it takes over the weights and uniform numbers in `FOLDER/given.npz`, makes one update and prints its
+losses. Nothing of ours is imported there: both sides have modules of the same names.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from components.episode_buffer import TrainBatch
     from envs.multiagentenv import EnvInfo
 
+T_ENV = 100_000  # where schedules stand
 NAMES = {"fop_official": "fop"}  # our preset of the released numerics -> the released algorithm
 
 
@@ -82,12 +85,27 @@ class Reference:
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
+    def _ask(self, what: str) -> str:
+        assert self.process.stdin is not None
+        self.process.stdin.write(what + "\n")
+        self.process.stdin.flush()
+        return self._line()
+
     def update(self) -> float:
         """Seconds of one update."""
-        assert self.process.stdin is not None
-        self.process.stdin.write("update\n")
-        self.process.stdin.flush()
-        return float(self._line())
+        return float(self._ask("update"))
+
+    def losses(self, weights: dict[str, np.ndarray], uniform: np.ndarray, epsilon: float) -> list[float]:
+        """What one update minimises, in its order, with these weights.
+
+        Args:
+            weights: by the checkout's names, `mac.agent.fc1.weight` and so on; targets become their copies.
+            uniform: numbers in [0, 1) that its samples of actions are drawn with, `[B,T+1,N]`.
+            epsilon: share of random actions in its policies.
+        """
+        np.savez(Path(self.folder.name) / "given.npz", uniform=uniform, epsilon=epsilon, **weights)
+        losses: list[float] = json.loads(self._ask("losses"))
+        return losses
 
     def close(self) -> None:
         """End the other interpreter."""
@@ -142,6 +160,46 @@ def other_learner(checkout: Path, data: dict[str, np.ndarray], alg: str) -> tupl
     return LEARNERS[args.learner](mac, batch.scheme, _Silent(), args), batch, args
 
 
+def take_over(learner: Any, path: Path) -> None:
+    """Put the given weights in place, targets too, and let actions be drawn with the given numbers."""
+    import torch as th
+
+    with np.load(path) as given:
+        arrays = dict(given)
+    uniform = th.from_numpy(arrays.pop("uniform")).double().unsqueeze(-1)
+    learner.mac.action_selector.epsilon = float(arrays.pop("epsilon"))
+    for name, values in arrays.items():
+        *modules, weight = name.split(".")
+        owner = learner
+        for part in modules:
+            owner = getattr(owner, part)
+        getattr(owner, weight).data.copy_(th.from_numpy(values))
+    learner._update_targets()
+    if hasattr(learner, "p_optimiser"):  # released FOP steps its policy before the critics' loss: keep these weights
+        learner.p_optimiser.param_groups[0]["lr"] = 0.0
+
+    def sample(policy: Any) -> Any:
+        cdf = policy.probs.double().cumsum(-1)
+        return (cdf <= uniform * cdf[..., -1:]).sum(-1)
+
+    th.distributions.Categorical.sample = sample  # type: ignore[method-assign, assignment]
+
+
+def recorded_losses() -> list[float]:
+    """A list that every `backward` from now on adds its loss to."""
+    import torch as th
+
+    losses: list[float] = []
+    backward = th.Tensor.backward
+
+    def record(loss: Any, *args: Any, **kwargs: Any) -> None:
+        losses.append(float(loss))
+        backward(loss, *args, **kwargs)
+
+    th.Tensor.backward = record  # type: ignore[method-assign, assignment]
+    return losses
+
+
 def serve(checkout: Path, folder: Path, alg: str, threads: int) -> None:
     """One update for every line on stdin."""
     import torch as th
@@ -151,9 +209,15 @@ def serve(checkout: Path, folder: Path, alg: str, threads: int) -> None:
         data = dict(arrays)
     learner, batch, args = other_learner(checkout, data, alg)
     print("ready", flush=True)
-    for number, _ in enumerate(sys.stdin):
+    for number, line in enumerate(sys.stdin):
+        if line == "losses\n":
+            take_over(learner, folder / "given.npz")
+            losses = recorded_losses()
+            learner.train(batch, T_ENV, 0)
+            print(json.dumps(losses), flush=True)
+            return
         start = time.perf_counter()
-        learner.train(batch, 100_000, number * args.batch_size)
+        learner.train(batch, T_ENV, number * args.batch_size)
         print(time.perf_counter() - start, flush=True)
 
 

@@ -3,6 +3,8 @@
 32 episodes of the same length, so that nothing is saved on padding. FLOPs are those of matrix products, counted;
 the peak is the best of square float32 products timed between the updates. `--against PATH` times the learner of
 another PyMARL-family checkout on the same batch, in an interpreter of its own, update by update in turn with ours.
+`--check` compares the losses of one update from the same weights, batch and random numbers instead, for the algorithms
+whose networks are the published ones; exit code 1 if any differs by more than 1e-5.
 Memory is what the update adds to the resident size. Timings here are of the CPU; GPU: not run here.
 """
 
@@ -16,9 +18,10 @@ from typing import Any
 
 import psutil
 import torch as th
-from against import Reference
+from against import T_ENV, Reference
 from batches import STEPS, map_info, random_batch, report, seconds
 from torch.utils.flop_counter import FlopCounterMode
+from weights import PUBLISHED, published_weights
 
 from components.episode_buffer import TrainBatch
 from controllers import REGISTRY as CONTROLLERS
@@ -29,7 +32,7 @@ from utils.config import build_config
 from utils.errors import UserError, nearest
 
 GEMM_SIZE = 1024
-T_ENV = 100_000  # where schedules stand
+TOLERANCE = 1e-5  # relative difference of losses that `--check` accepts
 
 
 def make_learner(alg: str, info: EnvInfo, overrides: dict[str, Any]) -> Learner:
@@ -88,6 +91,31 @@ def time_alg(alg: str, name: str, args: argparse.Namespace) -> dict[str, Any]:
     return row
 
 
+def check_alg(alg: str, name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """One row for each loss of an update: ours, theirs, and their relative difference."""
+    if alg not in PUBLISHED:
+        raise UserError(f"--check: {alg} has no published networks to compare with; one of {', '.join(PUBLISHED)}")
+    info = map_info(name)
+    batch = random_batch(info, [STEPS[name]] * args.batch_size)
+    learner = make_learner(alg, info, {"batch_size": args.batch_size})
+    state = learner.rng.get_state()
+    uniform = th.rand((args.batch_size, STEPS[name] + 1, info.n_agents), generator=learner.rng)
+    learner.rng.set_state(state)
+    reference = Reference(args.against, alg, info, batch, args.threads)
+    theirs = reference.losses(published_weights(alg, learner), uniform.numpy(), learner.mac.epsilon(T_ENV))
+    reference.close()
+    metrics = learner.learn(batch, T_ENV)
+    pairs = [("loss", theirs[0])]
+    if "policy_loss" in metrics:  # the released FOP code: the policy's, then those of the two critics
+        pairs = [("policy_loss", theirs[0]), ("loss", statistics.mean(theirs[1:]))]
+    rows = []
+    for what, other in pairs:
+        ours = float(metrics[what])
+        row = {"alg": alg, "map": name, "loss": what, "ours": f"{ours:.8g}", "theirs": f"{other:.8g}"}
+        rows.append(row | {"difference": abs(ours - other) / abs(other)})
+    return rows
+
+
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -97,6 +125,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=9, help="updates whose median is taken")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--against", type=Path, help="another PyMARL-family checkout")
+    parser.add_argument("--check", action="store_true", help="compare losses with --against, not times")
     parser.add_argument("--json", action="store_true", help="a list of objects in place of the table")
     return parser.parse_args()
 
@@ -109,12 +138,18 @@ def main() -> int:
         for name in args.maps.split(","):
             if name not in STEPS:
                 raise UserError(f"map {name}: no shape is set for it; one of {', '.join(STEPS)}{nearest(name, STEPS)}")
-        rows = [time_alg(alg, name, args) for alg in args.algs.split(",") for name in args.maps.split(",")]
+        if args.check and not args.against:
+            raise UserError("--check needs --against PATH")
+        cases = [(alg, name) for alg in args.algs.split(",") for name in args.maps.split(",")]
+        if args.check:
+            rows = [row for alg, name in cases for row in check_alg(alg, name, args)]
+        else:
+            rows = [time_alg(alg, name, args) for alg, name in cases]
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     report(rows, args.json)
-    return 0
+    return int(any(row.get("difference", 0.0) > TOLERANCE for row in rows))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch as th
 from torch import Tensor
 
 from components.action_selectors import explore, mode, sample
@@ -12,6 +13,8 @@ from controllers.basic_controller import ActInputs, BasicMAC
 from envs.multiagentenv import EnvInfo
 from modules.distributions import MaskedCategorical, SquashedNormal
 from utils.config import Config
+
+_TINY = 1e-20  # keeps a row without any available action finite
 
 
 class SoftMAC(BasicMAC):
@@ -30,7 +33,12 @@ class SoftMAC(BasicMAC):
 
     def policy(self, head: Tensor, avail: Tensor | None, epsilon: float = 0.0) -> MaskedCategorical | SquashedNormal:
         """The policy of outputs `[...,N,F]`; `epsilon` is used only with `policy_epsilon`."""
-        return self.mixed(self.space.distribution(head, avail), avail, epsilon if self.policy_epsilon else 0.0)
+        if not self.policy_epsilon or epsilon == 0.0 or avail is None:
+            return self.space.distribution(head, avail)
+        # the released code: softmax and uniform over all actions are mixed, then the available ones renormalised
+        every = MaskedCategorical(head).probs
+        kept = ((1.0 - epsilon) * every + epsilon / head.shape[-1]) * avail  # [...,N,A]
+        return MaskedCategorical.of(kept / kept.sum(-1, keepdim=True).clamp(min=_TINY), avail)
 
     @staticmethod
     def mixed(
@@ -42,7 +50,7 @@ class SoftMAC(BasicMAC):
         assert isinstance(policy, MaskedCategorical)
         share = avail.to(policy.probs.dtype)
         uniform = share / share.sum(-1, keepdim=True).clamp(min=1.0)
-        return MaskedCategorical.mixture(policy, uniform, epsilon)
+        return MaskedCategorical.of(th.lerp(policy.probs, uniform, epsilon), avail)
 
     def choose(self, head: Tensor, act: ActInputs, epsilon: float, test_mode: bool) -> Tensor:
         """From outputs `[E,N,F]` to actions `[E,N,1|D]`."""

@@ -7,7 +7,6 @@ Sampling takes uniform numbers from the caller, so an episode's randomness is se
 
 from __future__ import annotations
 
-import copy
 import math
 
 import torch as th
@@ -42,12 +41,11 @@ class MaskedCategorical:
         self.log_probs, self.probs = masked_softmax(logits, avail)  # [...,A]; probs exactly 0 where unavailable
 
     @classmethod
-    def mixture(cls, policy: MaskedCategorical, other: Tensor, share: float) -> MaskedCategorical:
-        """(1 - share) policy + share other, for probabilities `other [...,A]` of available actions."""
-        mixed = copy.copy(policy)
-        mixed.probs = th.lerp(policy.probs, other, share)
-        mixed.log_probs = mixed.probs.clamp(min=_TINY).log()
-        return mixed
+    def of(cls, probs: Tensor, avail: Tensor) -> MaskedCategorical:
+        """The policy with these probabilities `[...,A]`, 0 where unavailable."""
+        policy = cls.__new__(cls)
+        policy.avail, policy.probs, policy.log_probs = avail, probs, probs.clamp(min=_TINY).log()
+        return policy
 
     def sample(self, uniform: Tensor) -> Tensor:
         """Inverse-CDF sample: uniform `[...]` in [0,1) -> indices `[...,1]`, never an unavailable one."""

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from modules import gru_kernels
+from modules.dense import product
 from utils.threads import share, workers_for
 
 
@@ -46,7 +47,7 @@ class _CompiledGRU(th.autograd.Function):
     def forward(  # noqa: PLR0913 - autograd passes every tensor by itself
         ctx: Any, x: Tensor, h_0: Tensor, w_in: Tensor, b_in: Tensor, weight: Tensor, bias: Tensor, counts: list[int]
     ) -> Tensor:
-        gates = th.bmm(x, w_in)  # [G,P,3H]
+        gates = product(x, w_in)  # [G,P,3H]
         groups, rows, width = gates.shape
         size = width // 3
         h_n, hidden = (gates.new_empty(groups, rows, size) for _ in range(2))
@@ -80,7 +81,7 @@ class _CompiledGRU(th.autograd.Function):
         d_weight = th.bmm(first.transpose(1, 2), inside[:, : counts[0]])
         d_weight.baddbmm_(later.transpose(1, 2), inside[:, counts[0] :])
         total = d_bias.sum(0).unsqueeze(1)
-        d_x = th.bmm(outside, w_in.transpose(1, 2)) if ctx.needs_input_grad[0] else None
+        d_x = product(outside, w_in.transpose(1, 2)) if ctx.needs_input_grad[0] else None
         d_in, d_b_in = th.bmm(x.transpose(1, 2), outside), total[..., size:]
         return d_x, d_h, d_in, d_b_in, d_weight.roll(-size, -1), total[..., : 3 * size].roll(-size, -1), None
 

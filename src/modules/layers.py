@@ -14,6 +14,8 @@ from typing import Any
 import torch as th
 from torch import Tensor, nn
 
+from modules.dense import affine
+
 
 class GroupedLinear(nn.Module):
     """G linear maps in one batched GEMM, initialised as `torch.nn.Linear`: `[G,M,I] -> [G,M,out]`."""
@@ -24,11 +26,11 @@ class GroupedLinear(nn.Module):
         self.weight = nn.Parameter(th.empty(groups, n_in, n_out).uniform_(-bound, bound))
         self.bias = nn.Parameter(th.empty(groups, 1, n_out).uniform_(-bound, bound))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply map g to `x[g]`; extra row axes are allowed: `[G,...,I] -> [G,...,out]`."""
+    def forward(self, x: Tensor, relu: bool = False) -> Tensor:
+        """Apply map g to `x[g]`, then ReLU if asked to; extra row axes are allowed: `[G,...,I] -> [G,...,out]`."""
         groups, n_in, n_out = self.weight.shape
-        out = th.baddbmm(self.bias, x.reshape(groups, -1, n_in), self.weight)
-        return out.view(*x.shape[:-1], n_out)
+        rows = x if x.dim() == self.weight.dim() else x.reshape(groups, -1, n_in)
+        return affine(rows, self.weight, self.bias, relu).view(*x.shape[:-1], n_out)
 
 
 class AgentAxis(nn.Module):

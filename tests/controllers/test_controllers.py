@@ -7,7 +7,7 @@ import torch as th
 
 from controllers import BasicMAC, SoftMAC
 from controllers.basic_controller import ActInputs
-from helpers import CONTINUOUS, DISCRETE, make_config, make_info
+from helpers import CONTINUOUS, DISCRETE, make_config, make_info, make_learner
 from utils.errors import UserError
 
 N_ENVS = 2000
@@ -111,3 +111,16 @@ def test_gaussian_policies_start_with_the_given_std():
     mac = SoftMAC(make_config("fop", agent_output_scale=0.01, policy_std=0.1), info)
     actions, _ = mac.select_actions(act_inputs(info), mac.init_hidden(N_ENVS), 0.0)
     assert actions.std().item() == pytest.approx(1.0, rel=0.05)
+
+
+def test_policy_epsilon_is_the_released_mixture():
+    """p_a = [(1 - eps) softmax over all(a) + eps / A] over its sum over the available actions; log-probabilities fit."""
+    info = make_info(DISCRETE)
+    mac = make_learner(make_config("fop_official"), info).mac
+    head, avail = th.randn(2, 3, 4), th.tensor([True, False, True, True]).expand(2, 3, 4)
+    policy = mac.policy(head, avail, 0.3)
+    kept = (0.7 * head.softmax(-1) + 0.3 / 4) * avail
+    th.testing.assert_close(policy.probs, kept / kept.sum(-1, keepdim=True))
+    th.testing.assert_close(policy.log_probs[avail], policy.probs[avail].log())
+    assert (policy.sample(th.rand(2, 3)) != 1).all()
+    th.testing.assert_close(mac.policy(head, avail, 0.0).probs, head.masked_fill(~avail, -1e30).softmax(-1))

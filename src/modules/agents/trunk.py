@@ -46,7 +46,7 @@ class Trunk(nn.Module, ABC):
         if inputs.shape[2:] != (self.shape.n_agents, self.shape.n_inputs):
             expected = f"[B,T,{self.shape.n_agents},{self.shape.n_inputs}]"
             raise ValueError(f"agent inputs must be {expected}, got {tuple(inputs.shape)}")
-        return self.body(th.relu(self.first(self.axis.pack(inputs, rows))), self.axis.counts(rows), hidden)
+        return self.body(self.first(self.axis.pack(inputs, rows), relu=True), self.axis.counts(rows), hidden)
 
     @abstractmethod
     def body(self, x: Tensor, counts: Sequence[int], hidden: Tensor | None) -> Tensor:
@@ -79,7 +79,8 @@ class MLPTrunk(Trunk):
 
     def body(self, x: Tensor, counts: Sequence[int], hidden: Tensor | None) -> Tensor:
         """A second layer, step by step the same."""
-        return th.relu(self.second(x))
+        out: Tensor = self.second(x, relu=True)
+        return out
 
     def next_hidden(self, features: Tensor, hidden: Tensor) -> Tensor:
         """Nothing to remember."""
