@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 import envs
 from components.action_space import DiscreteActions
 from components.episode_buffer import ReplayBuffer, TrainBatch
-from envs.multiagentenv import EnvInfo
+from envs.multiagentenv import EnvInfo, VecEnv
 from runners import make_vec_env
 from utils.memory import reuse_freed_memory
 
@@ -26,10 +26,15 @@ reuse_freed_memory()  # as a run does
 STEPS = {"3s_vs_3z": 60, "MMM2": 80, "2c_vs_64zg": 100}
 
 
+def map_env(name: str, n_envs: int) -> VecEnv:
+    """Environments of the embedded engine, stepped together."""
+    spec = envs.resolve("sc2", {"map_name": name, "engine": "embedded"})
+    return make_vec_env(spec, "batched", n_envs, 10.0)
+
+
 def map_info(name: str) -> EnvInfo:
     """Sizes of a map, from the embedded engine."""
-    spec = envs.resolve("sc2", {"map_name": name, "engine": "embedded"})
-    env = make_vec_env(spec, "batched", 1, 10.0)
+    env = map_env(name, 1)
     env.close()
     return env.env_info
 

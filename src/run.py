@@ -179,6 +179,10 @@ class TrainingLoop:
 
     def log_training(self) -> None:
         """Statistics of training episodes and updates since the last time."""
+        with self.timer("log"):
+            self._log_training()
+
+    def _log_training(self) -> None:
         metrics = episode_means(self.episode_stats) | self.training_stats.pop()
         self.episode_stats = []
         metrics["epsilon"] = self.learner.mac.epsilon(self.t_env)
@@ -213,7 +217,8 @@ class TrainingLoop:
         return actions[0, 0].copy()
 
     def _show_progress(self) -> None:
-        self.logger.progress(self.t_env, self.learner.n_updates, self.timer.seconds)
+        with self.timer("log"):
+            self.logger.progress(self.t_env, self.learner.n_updates, self.timer.seconds)
 
     def save(self) -> None:
         """Write a checkpoint, if the run keeps any."""

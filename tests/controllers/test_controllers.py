@@ -114,7 +114,7 @@ def test_gaussian_policies_start_with_the_given_std():
 
 
 def test_policy_epsilon_is_the_released_mixture():
-    """p_a = [(1 - eps) softmax over all(a) + eps / A] over its sum over the available actions; log-probabilities fit."""
+    """p_a = [(1 - eps) softmax over all(a) + eps / A] over its sum over the available actions."""
     info = make_info(DISCRETE)
     mac = make_learner(make_config("fop_official"), info).mac
     head, avail = th.randn(2, 3, 4), th.tensor([True, False, True, True]).expand(2, 3, 4)

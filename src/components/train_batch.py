@@ -1,0 +1,124 @@
+"""The batch of one update: episodes on the learner's device, cut to the longest.
+
+Shape legend: B episodes, T transitions, N agents, A actions, D action dimensions, O observation, S state,
+U encoded action, I agent input.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch as th
+from torch import Tensor
+
+from components.action_space import ActionSpace
+from components.inputs import InputSpec, build_inputs
+
+
+@dataclass
+class TrainBatch:
+    """B sampled episodes on the learner's device, longest first, padded with zeros to the longest.
+
+    `rows_seen[t]` of them have an observation at step t, `rows_taken[t]` a transition: networks that run over time
+    leave the padding out.
+
+    Args:
+        obs: `[B,T+1,N,O]`.
+        state: `[B,T+1,S]`.
+        avail_actions: `[B,T+1,N,A]` bool, or None for continuous actions.
+        actions: `[B,T,N,1]` int64 or `[B,T,N,D]` float32.
+        reward: `[B,T,1]`.
+        terminated: true ends only, `[B,T,1]`.
+        mask: 1 for real transitions, `[B,T,1]`.
+        action_space: for encoding actions.
+        lengths: transitions of each episode, longest first, B numbers.
+        on_policy: 1 for episodes taken because they are the newest, `[B,1,1]`; None: all play both parts.
+        bootstraps: False if every transition ended its episode, so that no target needs a value of the next step.
+    """
+
+    obs: Tensor
+    state: Tensor
+    avail_actions: Tensor | None
+    actions: Tensor
+    reward: Tensor
+    terminated: Tensor
+    mask: Tensor
+    action_space: ActionSpace
+    lengths: list[int]
+    on_policy: Tensor | None = None
+    bootstraps: bool = True
+
+    def __post_init__(self) -> None:
+        if sorted(self.lengths, reverse=True) != self.lengths:
+            raise ValueError(f"episodes must be sorted by length, longest first, got {self.lengths}")
+        self._inputs: dict[InputSpec, Tensor] = {}
+        steps = self.obs.shape[1]
+        self.rows_seen = [sum(length >= t for length in self.lengths) for t in range(steps)]
+        self.rows_taken = self.rows_seen[1:]
+        self.actions_enc = self.action_space.encode(self.actions)  # [B,T,N,U]
+        first = self.actions_enc.new_zeros(self.actions_enc[:, :1].shape)
+        self.last_actions = th.cat((first, self.actions_enc), dim=1)  # [B,T+1,N,U]
+
+    @property
+    def avail_taken(self) -> Tensor | None:
+        """Availability where actions were taken, `[B,T,N,A]`, or None."""
+        return None if self.avail_actions is None else self.avail_actions[:, :-1]
+
+    def mask_of(self, on_policy: bool) -> Tensor:
+        """Real transitions of the newest (or of the replayed) episodes, `[B,T,1]`."""
+        if self.on_policy is None:
+            return self.mask
+        return self.mask * (self.on_policy if on_policy else 1.0 - self.on_policy)
+
+    def parts(self, max_rows: int) -> list[TrainBatch]:
+        """The same episodes as batches of about `max_rows` observations of agents each, at least one episode.
+
+        Neighbours in length stay together, so that each part is cut to its own longest episode.
+        """
+        n_parts = min(math.ceil(sum(self.rows_seen) * self.obs.shape[2] / max_rows), len(self.lengths))
+        if n_parts == 1:
+            return [self]
+        ends = [round(k * len(self.lengths) / n_parts) for k in range(n_parts + 1)]
+        return [self._part(slice(*pair)) for pair in itertools.pairwise(ends)]
+
+    def _part(self, which: slice) -> TrainBatch:
+        lengths = self.lengths[which]
+
+        def cut(x: Tensor, steps: int) -> Tensor:
+            return x.transpose(0, 1)[:steps, which].contiguous().transpose(0, 1)
+
+        return TrainBatch(
+            obs=cut(self.obs, lengths[0] + 1),
+            state=cut(self.state, lengths[0] + 1),
+            avail_actions=None if self.avail_actions is None else cut(self.avail_actions, lengths[0] + 1),
+            actions=cut(self.actions, lengths[0]),
+            reward=cut(self.reward, lengths[0]),
+            terminated=cut(self.terminated, lengths[0]),
+            mask=cut(self.mask, lengths[0]),
+            action_space=self.action_space,
+            lengths=lengths,
+            on_policy=None if self.on_policy is None else self.on_policy[which],
+            bootstraps=self.bootstraps,
+        )
+
+    def pieces(self, each_step: bool) -> Iterator[tuple[slice, list[int]]]:
+        """The transitions' time axis and its rows: in one piece, or step by step, the last step first."""
+        if not each_step:
+            yield slice(0, len(self.rows_taken)), self.rows_taken
+            return
+        for t in reversed(range(len(self.rows_taken))):
+            if self.rows_taken[t] > 0:
+                yield slice(t, t + 1), self.rows_taken[t : t + 1]
+
+    def inputs(self, spec: InputSpec) -> Tensor:
+        """Inputs of a per-agent network at every observation, `[B,T+1,N,I]`, made once for all that read the same.
+
+        Time first in memory, as it is packed.
+        """
+        if spec not in self._inputs:
+            fields = (x.transpose(0, 1) for x in (self.obs, self.state, self.last_actions))
+            self._inputs[spec] = build_inputs(spec, *fields).transpose(0, 1)
+        return self._inputs[spec]
