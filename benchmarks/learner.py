@@ -15,6 +15,7 @@ import statistics
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import psutil
 import torch as th
@@ -30,6 +31,7 @@ from learners import REGISTRY as LEARNERS
 from learners import Learner
 from utils.config import build_config
 from utils.errors import UserError, nearest
+from utils.threads import share
 
 GEMM_SIZE = 1024
 TOLERANCE = 1e-5  # relative difference of losses that `--check` accepts
@@ -48,11 +50,25 @@ def gemm_rate() -> float:
     return 2 * GEMM_SIZE**3 / min(seconds(lambda: a @ b) for _ in range(3))
 
 
+def _linear_flops(x: Any, weight: Any, *_: Any, **__: Any) -> int:
+    """Of oneDNN's product of `x [P,I]` and `weight [O,I]`, from the two shapes."""
+    return 2 * int(x[0]) * int(weight[0]) * int(weight[1])
+
+
 def count_flops(learner: Learner, batch: TrainBatch) -> int:
-    """Of the matrix products of one update, forward and backward."""
-    with FlopCounterMode(display=False) as counter:
+    """Of the matrix products of one update, forward and backward, those inside the compiled recurrence included."""
+    recurrent = 0
+
+    def counted(kernel: Any, workers: int, counts: Any, weights: Any, *rest: Any) -> None:
+        nonlocal recurrent
+        weight = weights[0] if isinstance(weights, tuple) else weights  # [G,H,3H], or turned in the backward pass
+        recurrent += 2 * int(counts.sum()) * weight.size
+        share(kernel, workers, counts, weights, *rest)
+
+    mapping = {th.ops.mkldnn._linear_pointwise: _linear_flops}
+    with mock.patch("modules.gru.share", counted), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
         learner.update(batch, T_ENV)
-    return counter.get_total_flops()
+    return int(counter.get_total_flops()) + recurrent
 
 
 def added_memory(learner: Learner, batch: TrainBatch) -> float | None:

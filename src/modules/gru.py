@@ -79,7 +79,7 @@ class _CompiledGRU(th.autograd.Function):
         inside, outside = d_gates[..., : 3 * size], d_gates[..., size:]
         first, later = _befores(hidden, h_0, counts)
         d_weight = th.bmm(first.transpose(1, 2), inside[:, : counts[0]])
-        d_weight.baddbmm_(later.transpose(1, 2), inside[:, counts[0] :])
+        d_weight = th.baddbmm(d_weight, later.transpose(1, 2), inside[:, counts[0] :])
         total = d_bias.sum(0).unsqueeze(1)
         d_x = product(outside, w_in.transpose(1, 2)) if ctx.needs_input_grad[0] else None
         d_in, d_b_in = th.bmm(x.transpose(1, 2), outside), total[..., size:]

@@ -38,15 +38,14 @@ def lambda_returns(
     discount = gamma * (1.0 - terminated)
     if td_lambda == 0.0:
         return reward + discount * next_value
-    goes_on = continues(mask)
-    returns = th.empty_like(reward)
-    g_tp1 = next_value[:, -1]
-    for t in range(reward.shape[1] - 1, -1, -1):
-        v_tp1 = next_value[:, t]
-        g_tp1 = th.where(goes_on[:, t], g_tp1, v_tp1)
-        g_tp1 = reward[:, t] + discount[:, t] * th.lerp(v_tp1, g_tp1, td_lambda)
-        returns[:, t] = g_tp1
-    return returns
+    # G_t = a_t + c_t G_{t+1} with c_t = gamma lambda (1 - d_t) where the episode goes on, else 0: one operation a step
+    carry = th.where(continues(mask), td_lambda * discount, 0.0)
+    own = reward + (discount - carry) * next_value
+    g_t, returns = th.zeros_like(own[:, 0]), []
+    for own_t, carry_t in zip(reversed(own.unbind(1)), reversed(carry.unbind(1)), strict=True):
+        g_t = th.addcmul(own_t, carry_t, g_t)
+        returns.append(g_t)
+    return th.stack(returns[::-1], dim=1)
 
 
 def tree_backup(

@@ -1,0 +1,99 @@
+"""Where a benchmark could be wrong without anyone noticing: sizes, counted FLOPs, tables, the other side's protocol."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch as th
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+import against
+import batches
+import buffer
+import learner as learner_benchmark
+import weights
+
+from components.action_space import DiscreteActions
+from envs.multiagentenv import EnvInfo
+
+INFO = EnvInfo(2, 11, 13, 9, DiscreteActions(5), engine="toy", engine_version="1", data_hash="0")
+
+
+@pytest.mark.parametrize(("name", "gib"), [("MMM2", 8.3), ("2c_vs_64zg", 9.7)])
+def test_pymarl_layout_of_5000_episodes(name, gib):
+    """The sizes found by allocating PyMARL's own buffer."""
+    assert buffer.CAPACITY * buffer.pymarl_bytes(batches.map_info(name)) / buffer.GIB == pytest.approx(gib, abs=0.05)
+
+
+@pytest.mark.parametrize("lengths", [[7, 7, 7], [9, 4, 2]])
+def test_counted_flops_of_vdn(lengths):
+    """Every matrix product by hand: two unrolls, and the backward pass of one without the inputs' gradient."""
+    learner = learner_benchmark.make_learner("vdn", INFO, {"hidden_dim": 16})
+    batch = batches.random_batch(INFO, lengths)
+    rows, n_in, hidden, n_actions = 2 * (sum(lengths) + 3), 11 + 5 + 2, 16, 5
+    forward = n_in * hidden + 6 * hidden * hidden + hidden * n_actions
+    backward = n_in * hidden + 12 * hidden * hidden + 2 * hidden * n_actions
+    assert learner_benchmark.count_flops(learner, batch) == 2 * rows * (2 * forward + backward)
+
+
+def test_counted_flops_do_not_depend_on_the_route():
+    """oneDNN's products count like the others: a tall batch against the sum over its halves."""
+    learner = learner_benchmark.make_learner("vdn", INFO, {})
+    small, large = (batches.random_batch(INFO, [9] * count) for count in (32, 128))
+    counts = [learner_benchmark.count_flops(learner, batch) for batch in (small, large)]
+    assert counts[1] == 4 * counts[0]
+
+
+def test_random_batches_are_playable():
+    """Taken actions are available, episodes end where they should."""
+    batch = batches.random_batch(INFO, [9, 4])
+    assert batch.avail_actions is not None
+    assert batch.avail_actions[:, :-1].gather(-1, batch.actions)[batch.mask.bool().expand(-1, -1, 2)].all()
+    assert batch.terminated[:, :, 0].nonzero().tolist() == [[0, 8], [1, 3]]
+
+
+def test_report(capsys):
+    """Markdown with three significant digits, or JSON as it is."""
+    rows = [{"map": "a", "ms": 12.3456}, {"map": "b", "ms": 1.0}]
+    batches.report(rows, False)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["| map | ms   |", "|-----|------|", "|   a | 12.3 |", "|   b |    1 |"]
+    batches.report(rows, True)
+    assert json.loads(capsys.readouterr().out) == rows
+
+
+def test_published_weights_reach_the_other_side(tmp_path):
+    """Every weight of the released FOP's networks is named once; the other side puts it in its place."""
+    ours = learner_benchmark.make_learner("fop_official", INFO, {})
+    named = weights.published_weights("fop_official", ours)
+    assert named["critic2.fc1.weight"].shape == (64, 11 + 2)
+    assert named["mixer1.action_extractors.3.weight"].shape == (2, 13 + 2 * 5)
+    trained = [*ours.mac.parameters(), *ours.critic.parameters(), *ours.mixer.parameters()]
+    assert sum(x.size for x in named.values()) == sum(x.numel() for x in trained)
+
+    class Theirs:
+        """A learner with one layer."""
+
+        def __init__(self):
+            self.mac, self.updated = th.nn.Module(), 0
+            self.mac.agent, self.mac.action_selector = th.nn.Module(), th.nn.Module()
+            self.mac.agent.fc1 = th.nn.Linear(18, 64)
+
+        def _update_targets(self):
+            self.updated += 1
+
+    theirs, drawn = Theirs(), th.distributions.Categorical.sample
+    kept = {name: x for name, x in named.items() if name.startswith("mac.agent.fc1")}
+    np.savez(tmp_path / "given.npz", uniform=np.array([0.1, 0.9]), epsilon=0.05, **kept)
+    try:
+        against.take_over(theirs, tmp_path / "given.npz")
+        policy = th.distributions.Categorical(th.tensor([[0.5, 0.5], [0.5, 0.5]]))
+        assert policy.sample().tolist() == [0, 1]
+    finally:
+        th.distributions.Categorical.sample = drawn
+    assert theirs.updated == 1
+    assert theirs.mac.action_selector.epsilon == 0.05
+    assert np.array_equal(theirs.mac.agent.fc1.weight.detach().numpy(), kept["mac.agent.fc1.weight"])
