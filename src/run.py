@@ -19,10 +19,11 @@ from controllers import REGISTRY as CONTROLLERS
 from envs.multiagentenv import EnvInfo, VecEnv
 from learners import REGISTRY as LEARNERS
 from learners import Learner
-from runners import EpisodeStats, Runner, make_vec_env
+from runners import EpisodeStats, Runner, WorkerError, make_vec_env
 from utils import checkpoint
 from utils.config import Config
 from utils.earlystop import EarlyStop
+from utils.errors import UserError
 from utils.interrupt import Stopped, stop_if_requested
 from utils.joint_values import record_tables
 from utils.logging import Logger
@@ -128,7 +129,8 @@ class TrainingLoop:
             self.snapshot()
             self.save()
             raise
-        except KeyboardInterrupt:  # within an update: a resumed run goes on from the checkpoint before
+        except (KeyboardInterrupt, UserError, WorkerError):  # within an update, or the environment gave up:
+            # a resumed run goes on from the checkpoint before
             self.save()
             raise
         self.snapshot()  # what follows is repeated if it does not come to its end
@@ -195,7 +197,7 @@ class TrainingLoop:
     def test(self) -> None:
         """Play `test_nepisode` test episodes and log their means with the prefix `test_`."""
         stats: list[EpisodeStats] = []
-        episode = self.test_episode
+        episode, aborted = self.test_episode, 0
         with self.timer("test"):
             while len(stats) < self.config.test_nepisode:
                 stop_if_requested()
@@ -204,10 +206,10 @@ class TrainingLoop:
                     rollout = self.runner.collect(episode, count, self.t_env, self.config.test_greedy, test=True)
                 except KeyboardInterrupt as error:  # a resumed run begins the test again
                     raise Stopped from error
-                episode += count
+                episode, aborted = episode + count, aborted + rollout.n_aborted
                 stats += rollout.stats
         metrics = episode_means(stats, "test_")
-        self.test_episode = episode
+        self.test_episode, self.n_aborted = episode, self.n_aborted + aborted
         self.early_stop.add(metrics)
         self.logger.log(self.t_env, metrics)
 

@@ -115,6 +115,7 @@ class EnvSpec:
         args: the validated arguments, defaults filled in.
         prepare: what need be done only once for all worker processes, such as compiling, or None; called before them.
         preferred_runner: what `runner=auto` uses when the environment cannot be batched.
+        answer_seconds: how long one environment may need for an answer, if longer than `worker_timeout`.
         joint_actions: for one-step games: makes all joint actions `[P,N,1|D]` whose values are worth a table.
         tables: turns values of these joint actions into text: `tables(q_tot [P], utilities [P,N])`.
         reproducible: whether the seed given to `reset` determines an episode; a resumed run is exact only then.
@@ -127,6 +128,7 @@ class EnvSpec:
     args: Mapping[str, Any] = field(default_factory=dict)
     prepare: Callable[[], None] | None = None
     preferred_runner: str = "episode"
+    answer_seconds: float = 0.0
     joint_actions: Callable[[], np.ndarray] | None = None
     tables: Callable[[np.ndarray, np.ndarray], str] | None = None
     reproducible: bool = True

@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from envs.multiagentenv import EnvSpec
+from components.action_space import DiscreteActions
+from envs import sc2_install
+from envs.multiagentenv import EnvInfo, EnvSpec
+from envs.skirmish.build import sizes
 from envs.skirmish.env import SingleFromVec, SkirmishVecEnv
 from envs.skirmish.flags import Flags, parse_flags
-from envs.skirmish.scenario import list_maps
+from envs.skirmish.scenario import list_maps, load_map
 from utils.errors import UserError
 
 __all__ = ["list_maps", "spec"]
@@ -78,11 +80,14 @@ def _check_game_folder(path: Path) -> None:
 def _starcraft2(flags: Flags) -> EnvSpec:
     if flags.map_file or flags.balance != "liberty" or flags.reward_shield_fix:
         raise UserError("map_file, balance and reward_shield_fix need env_args.engine=embedded")
-    if find_spec(ADAPTER) is None:
-        raise UserError(
-            "this version has no StarCraft II adapter yet; give env_args.engine=embedded for the embedded engine"
-        )
-    made: EnvSpec = import_module(ADAPTER).spec(flags)
+    trouble = sc2_install.library_trouble()
+    if trouble:
+        raise UserError(f"StarCraft II: {trouble}; {sc2_install.INSTALL_LIBRARIES}, or env_args.engine=embedded")
+    folder = game_folder()
+    trouble = sc2_install.game_trouble(folder) or sc2_install.map_trouble(folder, flags.map_name)
+    if trouble:
+        raise UserError(f"StarCraft II: {trouble}; {sc2_install.INSTALL_GAME}, or env_args.engine=embedded")
+    made: EnvSpec = import_module(ADAPTER).spec(flags, folder)
     return replace(made, reproducible=False)  # the game takes its seed at its start, not with every episode
 
 
@@ -91,6 +96,28 @@ def _compile(flags: Flags) -> None:
     env = _single(flags)
     env.reset(0)
     env.close()
+
+
+def game_folder() -> Path:
+    """Where StarCraft II is, or would be."""
+    return Path(os.environ.get("SC2PATH") or GAME_FOLDER).absolute()
+
+
+def describe(flags: Flags, folder: Path, version: str) -> EnvInfo:
+    """What the harness needs to know of StarCraft II, found without starting it."""
+    scenario = load_map(flags.map_name)
+    size = sizes(scenario, flags)
+    return EnvInfo(
+        n_agents=sum(group.count for group in scenario.allies),
+        obs_dim=size.obs,
+        state_dim=size.state,
+        episode_limit=scenario.limit,
+        action_space=DiscreteActions(size.actions),
+        engine="starcraft2",
+        engine_version=version,
+        data_hash=sc2_install.map_hash(folder, flags.map_name),
+        unit_dim=None if flags.obs_instead_of_state else size.ally,
+    )
 
 
 def _single(flags: Flags) -> SingleFromVec:

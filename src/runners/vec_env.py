@@ -214,4 +214,4 @@ def make_vec_env(spec: EnvSpec, runner: str, n_envs: int, timeout: float = 60.0)
     """The E environments for `runner`; "auto" is batched where the environment can, else episode."""
     if runner == "auto":
         runner = "batched" if spec.batched is not None else spec.preferred_runner
-    return REGISTRY[runner](spec, n_envs, timeout)
+    return REGISTRY[runner](spec, n_envs, max(timeout, spec.answer_seconds))

@@ -57,6 +57,8 @@ class Faults:
     def at_start(self, host: str, port: int) -> None:
         """Be slow, deaf or without a port, if planned."""
         for fault in self.planned:
+            if fault["kind"] == "hang":
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)  # here: only the main thread may
             if fault["kind"] in AT_START:
                 self.log("fault", kind=fault["kind"])
             if fault["kind"] == "slow":
@@ -85,7 +87,6 @@ class Faults:
 
     def hang(self) -> None:
         """Stop for good, deaf to SIGTERM, together with a child."""
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         child = subprocess.Popen(["sleep", "1000000"])
         self.log("child", child=child.pid)
         time.sleep(1e6)

@@ -8,7 +8,7 @@ import sys
 from http import HTTPStatus
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
@@ -21,8 +21,10 @@ from s2clientprotocol import sc2api_pb2 as sc  # noqa: E402
 from websockets.exceptions import ConnectionClosed  # noqa: E402
 from websockets.sync.server import ServerConnection, serve  # noqa: E402
 
-from sc2_double.answers import Game  # noqa: E402
 from sc2_double.faults import Faults, garbage  # noqa: E402
+
+if TYPE_CHECKING:
+    from sc2_double.answers import Game
 
 PATH = "/sc2api"
 
@@ -92,6 +94,8 @@ def main() -> None:
     args, _ = parser.parse_known_args()
     faults = Faults(args.dataDir)
     faults.at_start(args.listen, args.port)
+    from sc2_double.answers import Game  # here: a process that comes to nothing need not load the engine
+
     build = max(int(path.name.removeprefix("Base")) for path in (args.dataDir / "Versions").glob("Base*"))
     server = Server(Game(build), faults)
     print(f"double of StarCraft II, build {build}, listening on {args.listen}:{args.port}", flush=True)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal
 
 from envs.skirmish.scenario import load_map
 from utils.errors import Range, typed
 
+NOT_SMACS = {  # arguments that SMAC's own client does not have
+    *("engine", "balance", "map_file", "reward_shield_fix", "timeout_terminates"),
+    *("start_timeout", "step_timeout", "max_restarts", "restart_interval"),
+}
 Difficulty = Literal["1", "2", "3", "4", "5", "6", "7", "8", "9", "A"]
 
 
@@ -49,6 +53,10 @@ class Flags:
     heuristic_ai: bool = False
     heuristic_rest: bool = False
     debug: bool = False
+    start_timeout: Annotated[float, Range(above=0.0)] = 120.0
+    step_timeout: Annotated[float, Range(above=0.0)] = 30.0
+    max_restarts: Annotated[int, Range(0)] = 5
+    restart_interval: Annotated[int, Range(0)] = 2000
 
     def __post_init__(self) -> None:
         load_map(self.map_name, self.map_file)  # a UserError names an unknown map or the mistake in a map file
@@ -76,3 +84,11 @@ def parse_flags(env_args: Mapping[str, Any]) -> Flags:
 def embedded(flags: Flags) -> Flags:
     """The same arguments with the engine settled."""
     return replace(flags, engine="embedded")
+
+
+def smac_arguments(flags: Flags) -> dict[str, Any]:
+    """The flags as arguments of SMAC's own client."""
+    given = {name: value for name, value in asdict(flags).items() if name not in NOT_SMACS}
+    if float(flags.move_amount).is_integer():
+        given["move_amount"] = int(flags.move_amount)  # SMAC computes indices of grids with it
+    return given
