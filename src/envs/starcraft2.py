@@ -107,9 +107,8 @@ class StarCraft2(MultiAgentEnv):
         check_smac(self.game, self.env_info)
         self.keeper, self.patience = GameKeeper(), Patience(flags.max_restarts)
         self._episodes_of_game = 0  # finished since the game was started
-        self._unfinished = False
+        self._unfinished = self._warned = False
         self._repaired = self._restarts = 0  # since the last finished episode
-        self._warned = False
         self._seen: Observation | None = None
 
     def reset(self, seed: int) -> Observation:
@@ -187,8 +186,7 @@ class StarCraft2(MultiAgentEnv):
     def _finish_episode(self) -> None:
         self.patience.succeeded()
         self._episodes_of_game += 1
-        self._restarts = 0
-        self._unfinished = False
+        self._restarts, self._unfinished = 0, False
 
     def _repair(self, actions: np.ndarray, seen: Observation) -> list[int]:
         """SMAC stops on an unavailable action; it is replaced and counted."""
