@@ -34,10 +34,15 @@ ALLOWED: dict[str, tuple[int, ...]] = {  # statuses in which the game takes a re
 
 
 class Game:
-    """Answers requests. `battle` is the game that is played, None before the first is created."""
+    """Answers requests. `battle` is the game that is played, None before the first is created.
 
-    def __init__(self, build: int) -> None:
-        self.build = build
+    Args:
+        build: the game's build number.
+        begin: makes a battle from the map's name and a seed.
+    """
+
+    def __init__(self, build: int, begin: Callable[[str, int], Battle] = Battle) -> None:
+        self.build, self.begin = build, begin
         self.status: int = sc.launched
         self.battle: Battle | None = None
         self.created: sc.RequestCreateGame | None = None
@@ -93,7 +98,7 @@ class Game:
     def _start(self) -> None:
         if self.created is None:
             raise RefusedError("no game was created")
-        self.battle = Battle(Path(self.created.local_map.map_path).stem, self.created.random_seed)
+        self.battle = self.begin(Path(self.created.local_map.map_path).stem, self.created.random_seed)
         self.status = sc.in_game
 
     def _restart_game(self, _: Any, out: sc.ResponseRestartGame) -> None:

@@ -119,8 +119,11 @@ class Battle:
         waited = min(loops, self.to_come)
         self.to_come -= waited
         if loops > waited:
-            self.sim.world.rules["loops"] = loops - waited
-            self.sim.run(PHYSICS)
+            self._advance(loops - waited)
+
+    def _advance(self, loops: int) -> None:
+        self.sim.world.rules["loops"] = loops
+        self.sim.run(PHYSICS)
 
     def order(self, commands: Sequence[Command]) -> list[str]:
         """Give orders; returns what is wrong with each command, "" if nothing."""

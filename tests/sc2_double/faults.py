@@ -29,7 +29,7 @@ from typing import Any
 
 from s2clientprotocol import sc2api_pb2 as sc
 
-from sc2_double.install import FAULTS_FILE, LOG_FILE
+from sc2_double.install import LOG_FILE, PLAN_FILE
 
 AT_START = ("slow", "deaf", "clash")
 CRASH_CODE = 139  # what a shell reports of a segmentation fault
@@ -45,8 +45,9 @@ class Faults:
     def __init__(self, folder: Path) -> None:
         self.log_file = folder / LOG_FILE
         launch = sum('"launch"' in line for line in self.log_file.read_text().splitlines())
-        planned = json.loads((folder / FAULTS_FILE).read_text())
-        self.planned = [fault for fault in planned if launch in fault.get("launches", [launch])]
+        plan = json.loads((folder / PLAN_FILE).read_text())
+        self.world = plan["world"]  # a file of recorded battles, or ""
+        self.planned = [fault for fault in plan["faults"] if launch in fault.get("launches", [launch])]
         self.log("launch", number=launch)
 
     def log(self, event: str, **details: Any) -> None:

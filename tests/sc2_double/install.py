@@ -12,11 +12,20 @@ from envs.skirmish.scenario import map_names
 
 HERE = Path(__file__).resolve().parent
 BUILD = 75689  # of 4.10.0
-FAULTS_FILE, LOG_FILE = "double.json", "double.log"
+PLAN_FILE, LOG_FILE = "double.json", "double.log"
 
 
-def install(folder: Path, build: int = BUILD, faults: list[dict[str, Any]] | None = None) -> Path:
-    """Make `folder` a StarCraft II of ours. A second call replaces the faults and forgets the log."""
+def install(
+    folder: Path, build: int = BUILD, faults: list[dict[str, Any]] | None = None, world: Path | None = None
+) -> Path:
+    """Make `folder` a StarCraft II of ours. A second call replaces the faults and forgets the log.
+
+    Args:
+        folder: where.
+        build: its number.
+        faults: see faults.py.
+        world: a file of recorded battles to show in place of the engine's own, see recorded.py.
+    """
     program = folder / "Versions" / f"Base{build}" / "SC2_x64"
     program.parent.mkdir(parents=True, exist_ok=True)
     command = shlex.join([sys.executable, str(HERE / "serve.py")])
@@ -26,7 +35,7 @@ def install(folder: Path, build: int = BUILD, faults: list[dict[str, Any]] | Non
     maps.mkdir(parents=True, exist_ok=True)
     for name in map_names():
         (maps / f"{name}.SC2Map").write_text(f"the double's map {name}\n")
-    (folder / FAULTS_FILE).write_text(json.dumps(faults or []))
+    (folder / PLAN_FILE).write_text(json.dumps({"faults": faults or [], "world": str(world or "")}))
     (folder / LOG_FILE).write_text("")
     return folder
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from types import ModuleType
@@ -95,9 +96,12 @@ def main() -> None:
     faults = Faults(args.dataDir)
     faults.at_start(args.listen, args.port)
     from sc2_double.answers import Game  # here: a process that comes to nothing need not load the engine
+    from sc2_double.battle import Battle
+    from sc2_double.recorded import Recorded
 
+    begin = partial(Recorded, faults.world, faults.log) if faults.world else Battle
     build = max(int(path.name.removeprefix("Base")) for path in (args.dataDir / "Versions").glob("Base*"))
-    server = Server(Game(build), faults)
+    server = Server(Game(build, begin), faults)
     print(f"double of StarCraft II, build {build}, listening on {args.listen}:{args.port}", flush=True)
     with serve(server.talk, args.listen, args.port, compression=None, process_request=only_the_api) as listener:
         listener.serve_forever()
