@@ -1,8 +1,8 @@
 """Pictures of battles: `python src/replay.py RUN_OR_CHECKPOINT --episodes 3 --out battles/` writes GIFs.
 
 Greedy episodes of a trained team, with health, shields, targets, terrain, step and reward. `--policy random`,
-`heuristic` (attack the nearest), `focus`, `kite` or `stop` needs no checkpoint: give `--map` instead. The embedded
-engine only; for StarCraft II use its own replays (env_args.replay_dir).
+`heuristic` (attack the nearest), `focus`, `kite` or `stop` needs no checkpoint: give `--map` instead. The episodes of
+a run that was trained in StarCraft II are played there and saved as one of its own replays (.SC2Replay).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -22,6 +22,10 @@ from envs.skirmish.flags import parse_flags
 from envs.skirmish.render import Painter, write_gif
 from envs.skirmish.scripts import FLAGS, POLICIES
 from utils.errors import UserError
+
+if TYPE_CHECKING:
+    from runners import Runner
+    from utils.trained import Trained
 
 SCRIPTS = {"heuristic": "nearest", **{name: name for name in POLICIES}}
 VERDICTS = {1: "won", -1: "lost", 0: "both_dead"}
@@ -72,24 +76,55 @@ def make_env(env_args: dict[str, Any], changes: dict[str, Any]) -> Filmed:
 
 def play_team(args: argparse.Namespace, write: Any) -> None:
     """Greedy test episodes of a checkpoint, the same ones as in its test."""
+    from utils.trained import load_trained
+
+    trained = load_trained(args.run, args.load_step)
+    config = trained.config
+    if config.env != "sc2":
+        raise UserError(f"replays show battles (--env-config=sc2); this run's environment is {config.env}")
+    env_args = dict(config.env_args) | ({"map_name": args.map} if args.map else {})
+    if env_args.get("engine") == "starcraft2":
+        play_in_game(args, trained, env_args)
+        return
+    film = make_env(env_args, {})
+    runner = make_runner(trained, film)
+    for episode in range(args.episodes):
+        runner.collect(episode, 1, trained.t_env, config.test_greedy, test=True)
+        write(film, f"{film.env.sim.scenario.name}_{config.name}_{trained.t_env}_{episode}")
+
+
+def make_runner(trained: Trained, env: VecEnv) -> Runner:
+    """A runner with the checkpoint's networks."""
     import torch as th
 
     from run import build_learner
     from runners import Runner
     from utils.timehelper import PhaseTimer
-    from utils.trained import load_trained
 
-    trained = load_trained(args.run, args.load_step)
-    config, t_env = trained.config, trained.t_env
-    if config.env != "sc2":
-        raise UserError(f"replays show battles (--env-config=sc2); this run's environment is {config.env}")
-    film = make_env(dict(config.env_args), {"map_name": args.map} if args.map else {})
-    learner = build_learner(config, film.env_info, th.device("cpu"))
+    learner = build_learner(trained.config, env.env_info, th.device("cpu"))
     learner.restore(trained.state)
-    runner = Runner(film, learner.mac, config.seed, PhaseTimer())
-    for episode in range(args.episodes):
-        runner.collect(episode, 1, t_env, config.test_greedy, test=True)
-        write(film, f"{film.env.sim.scenario.name}_{config.name}_{t_env}_{episode}")
+    return Runner(env, learner.mac, trained.config.seed, PhaseTimer())
+
+
+def play_in_game(args: argparse.Namespace, trained: Trained, env_args: dict[str, Any]) -> None:
+    """The same in StarCraft II: one replay of all episodes. An episode that the game breaks off is played again."""
+    import envs
+    from runners import EnvStack
+
+    stack = EnvStack(envs.resolve("sc2", {**env_args, "replay_dir": str(args.out.absolute())}).single, 1)
+    try:
+        runner = make_runner(trained, stack)
+        shown = 0
+        while shown < args.episodes:
+            rollout = runner.collect(shown, 1, trained.t_env, trained.config.test_greedy, test=True)
+            shown = shown + 1 if rollout.kept else 0  # a new game has a new replay
+            for stats in rollout.stats:
+                verdict = "won" if stats["battle_won"] else "not won"
+                print(f"episode {shown}: {stats['ep_length']:.0f} steps, return {stats['return']:.2f}, {verdict}")
+        game: Any = stack.envs[0]
+        print(game.save_replay())
+    finally:
+        stack.close()
 
 
 def play_scripts(args: argparse.Namespace, write: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import pickle
 from collections.abc import Callable, Iterator
@@ -11,12 +12,17 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import torch as th
 
 import envs
+import replay
 from envs.multiagentenv import Transition
 from envs.skirmish import SkirmishVecEnv
+from run import build_learner
 from sc2_double.battle import SEED_STRIDE
 from sc2_double.install import read_log
+from utils import checkpoint
+from utils.config import as_dict, build_config
 from utils.errors import UserError
 
 pytestmark = [pytest.mark.needs_client, pytest.mark.usefixtures("smac")]
@@ -169,6 +175,23 @@ def test_the_default_folder_for_replays_is_the_games(make: Make) -> None:
     env = make()
     env.reset(1)
     assert env.save_replay().parent == env.double.resolve() / "Replays"
+
+
+def test_a_run_trained_in_the_game_is_replayed_there(
+    game: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A crash in the second episode begins the replay anew, for it would lack the first."""
+    game(faults=[{"kind": "crash", "battle": 2, "step": 2, "launches": [0]}])
+    config = build_config("vdn", "sc2", {"env_args": {"map_name": "3m", "engine": "starcraft2"}, "seed": 1})
+    info = envs.resolve(config.env, config.env_args).single().env_info
+    learner = build_learner(config, info, th.device("cpu"))
+    checkpoint.save(tmp_path / "run" / "models" / "12", {"learner": learner.state(), "t_env": 12})
+    (tmp_path / "run" / "config.json").write_text(json.dumps(as_dict(config) | {"env_info": {}}))
+    assert replay.main([str(tmp_path / "run"), "--episodes", "2", "--out", str(tmp_path / "films")]) == 0
+    (film,) = (tmp_path / "films").glob("3m_*.SC2Replay")
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in said[:-1]] == ["episode 1", "episode 1", "episode 2"]
+    assert said[-1] == str(film) and b'"battles": 2' in film.read_bytes()
 
 
 # --- what is not there ----------------------------------------------------------------------------------------------
