@@ -80,6 +80,7 @@ class GameKeeper:
         if self.process is not None:
             self._signal_group()
             self.process.wait()
+            self.process = None  # once: its number may soon be another process's
 
     def _signal_group(self) -> None:
         if self.process is not None:
@@ -88,12 +89,13 @@ class GameKeeper:
 
     def finish(self) -> int | None:
         """Give a game that was asked to quit a moment, then kill what is left; returns its exit code."""
-        if self.process is None:
+        process = self.process
+        if process is None:
             return None
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(QUIT_SECONDS)
+            process.wait(QUIT_SECONDS)
         self.kill()
-        return self.process.returncode
+        return process.returncode
 
     @contextlib.contextmanager
     def limit(self, seconds: float, what: str) -> Iterator[None]:
