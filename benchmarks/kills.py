@@ -155,16 +155,16 @@ def outcome(run_dir: Path) -> dict[str, str]:
 def attempt(case: Case, folder: Path, seconds: float, rng: random.Random, number: int) -> tuple[float, int, list[str]]:
     """Kill, resume, compare; returns when it was killed, from which env step it went on, and what differs."""
     results = folder / "killed"
+    shutil.rmtree(results, ignore_errors=True)
     after = killed(case, results, seconds, rng, number)
     run_dir = results / "sacred" / "1"
     step = max(checkpoints_in(run_dir))
     if end_of(case.start(results)) != 0:
         return after, step, ["the resumed run failed"]
+    if (results / "sacred" / "2").exists():
+        return after, step, ["a second run directory"]
     whole, resumed = outcome(folder / "whole" / "sacred" / "1"), outcome(run_dir)
     different = [name for name in whole.keys() | resumed.keys() if whole.get(name) != resumed.get(name)]
-    if (results / "sacred" / "2").exists():
-        different.append("a second run directory")
-    shutil.rmtree(results)
     return after, step, different
 
 

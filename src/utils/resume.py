@@ -123,7 +123,7 @@ def open_run(run_dir: Path, ours: Mapping[str, Any]) -> Continued:
             f"resume: {str(run_dir)!r} has nothing to resume from, no {FOLDER}/<t_env>.th: it was stopped before its "
             "first checkpoint, completed with save_finished=False, or run with save_model=False"
         )
-    if steps[-1] > ours["t_max"]:
+    if _is_past(steps[-1], recorded, ours):
         raise UserError(f"resume: {str(run_dir)!r} has {steps[-1]} env steps already, t_max is {ours['t_max']}")
     try:
         return Continued(run_dir.resolve(), recorded, RunLock(run_dir))
@@ -145,7 +145,8 @@ def newest_unfinished(base: Path, ours: Mapping[str, Any], any_seed: bool, name:
     """
     for run_dir in _unfinished(base, name):
         recorded = read_record(run_dir, "config.json")
-        if differences(recorded, ours, ("seed",) if any_seed else ()) or max(checkpoints_in(run_dir)) > ours["t_max"]:
+        past = _is_past(max(checkpoints_in(run_dir)), recorded, ours)
+        if past or differences(recorded, ours, ("seed",) if any_seed else ()):
             continue
         try:
             return Continued(run_dir.resolve(), recorded, RunLock(run_dir))
@@ -176,6 +177,11 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = json.loads(json.dumps(value))
     return flat
+
+
+def _is_past(t_env: int, recorded: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
+    """Whether a run has more steps than it is to have now; its last episodes may go beyond its own t_max."""
+    return bool(ours["t_max"] < recorded["t_max"] and t_env > ours["t_max"])
 
 
 def _unfinished(base: Path, name: str | None) -> list[Path]:

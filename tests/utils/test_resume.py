@@ -163,6 +163,18 @@ def test_auto_by_id(monkeypatch: pytest.MonkeyPatch, error: Any) -> None:
     assert status(1) == "FAILED"
 
 
+def test_a_death_after_the_last_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last episodes went beyond t_max; only the end of the run is repeated."""
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module.TrainingLoop, "greedy_actions", lambda _: (_ for _ in ()).throw(Died))
+        with pytest.raises(Died):
+            train("t_max=60")
+    assert max(checkpoints_in(run_of(1))) == 64
+    assert train("t_max=60", "resume=auto") == 0
+    assert status(1) == "COMPLETED"
+    assert not run_of(2).exists()
+
+
 def test_what_cannot_be_resumed(monkeypatch: pytest.MonkeyPatch, error: Any) -> None:
     die(monkeypatch)
     here = f"resume={run_of(1)}"
