@@ -100,9 +100,8 @@ class FOPLearner(Learner):
         if batch.bootstraps:
             q = self.target("critic").judge(inputs, batch.rows_seen, batch.avail_actions, self.rng)
             baseline = self.baseline(q, inputs, batch.rows_seen, self.temperature.individual(t_env))
-            q_joint = self.target("mixer")(
-                q.taken(fresh), batch.state, actions=self.space.encode(fresh), baseline=baseline
-            )  # [K,B,T+1,1]
+            mixer, encoded = self.target("mixer"), self.space.encode(fresh)
+            q_joint = mixer(q.taken(fresh), batch.state, actions=encoded, baseline=baseline)  # [K,B,T+1,1]
             next_q = q_joint.amin(0)[:, 1:]
         total = log_prob.sum(-1, keepdim=True) if p.entropy_sum else log_prob.mean(-1, keepdim=True)
         bonus = -self.temperature.team(t_env) * total[:, 1:]  # entropy of step t + 1, [B,T,1]
