@@ -6,8 +6,6 @@ U encoded action, I agent input.
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -72,37 +70,6 @@ class TrainBatch:
         if self.on_policy is None:
             return self.mask
         return self.mask * (self.on_policy if on_policy else 1.0 - self.on_policy)
-
-    def parts(self, max_rows: int) -> list[TrainBatch]:
-        """The same episodes as batches of about `max_rows` observations of agents each, at least one episode.
-
-        Neighbours in length stay together, so that each part is cut to its own longest episode.
-        """
-        n_parts = min(math.ceil(sum(self.rows_seen) * self.obs.shape[2] / max_rows), len(self.lengths))
-        if n_parts == 1:
-            return [self]
-        ends = [round(k * len(self.lengths) / n_parts) for k in range(n_parts + 1)]
-        return [self._part(slice(*pair)) for pair in itertools.pairwise(ends)]
-
-    def _part(self, which: slice) -> TrainBatch:
-        lengths = self.lengths[which]
-
-        def cut(x: Tensor, steps: int) -> Tensor:
-            return x.transpose(0, 1)[:steps, which].contiguous().transpose(0, 1)
-
-        return TrainBatch(
-            obs=cut(self.obs, lengths[0] + 1),
-            state=cut(self.state, lengths[0] + 1),
-            avail_actions=None if self.avail_actions is None else cut(self.avail_actions, lengths[0] + 1),
-            actions=cut(self.actions, lengths[0]),
-            reward=cut(self.reward, lengths[0]),
-            terminated=cut(self.terminated, lengths[0]),
-            mask=cut(self.mask, lengths[0]),
-            action_space=self.action_space,
-            lengths=lengths,
-            on_policy=None if self.on_policy is None else self.on_policy[which],
-            bootstraps=self.bootstraps,
-        )
 
     def pieces(self, each_step: bool) -> Iterator[tuple[slice, list[int]]]:
         """The transitions' time axis and its rows: in one piece, or step by step, the last step first."""

@@ -46,7 +46,6 @@ class FOPLearner(Learner):
         )
         self.mixer = Ensemble([MIXERS[p.mixing](sizes) for _ in range(p.n_critics)])
         self.temperature = make_temperature(p, info.n_agents)
-        self.separable = self.value is None and not self.temperature.from_lambda
         self.add_targets("critic", "mixer")
         self.add_optimiser("actor", self.mac.parameters(), config.lr)
         self.add_optimiser("critic", self.parameters_of(["critic", "mixer"]), config.critic_lr)

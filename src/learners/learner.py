@@ -14,11 +14,11 @@ from components.episode_buffer import ReplayBuffer, TrainBatch
 from controllers.basic_controller import BasicMAC
 from envs.multiagentenv import EnvInfo
 from utils.config import Config
+from utils.flat import collect_gradient, flatten
 from utils.masking import masked_mean
 from utils.targets import hard_update, soft_update
 
 Metrics = dict[str, Tensor]
-PART_ROWS = 8192  # observations of agents in a part of a batch: 2 MiB per layer of 64 units, inside common L2 + L3
 REGISTRY: dict[str, type[Learner]] = {}
 _L = TypeVar("_L", bound="type[Learner]")
 
@@ -59,7 +59,6 @@ class Learner(nn.Module, ABC):
 
     Params: ClassVar[type[Any]]  # a frozen dataclass: the keys the learner's yaml adds
     mac_class: ClassVar[str] = "basic_mac"
-    separable: bool = False  # see `update`
     on_policy: ClassVar[bool] = False  # whether an update takes the newest episodes in place of random ones
 
     def __init__(self, config: Config, env_info: EnvInfo, mac: BasicMAC) -> None:
@@ -70,11 +69,11 @@ class Learner(nn.Module, ABC):
         self.n_updates = 0
         self.targets = nn.ModuleDict()
         self.optimisers: dict[str, th.optim.Optimizer] = {}
-        self._weight: float | None = None  # share of the batch's steps in the part at hand
-        self._norms: Metrics = {}
         self.device = next(mac.parameters()).device
+        self._optimised: dict[str, tuple[list[nn.Parameter], float]] = {}  # weights and learning rates
         self.build()
         self.to(self.device)
+        self.optimisers |= {name: self._make_optimiser(*given) for name, given in self._optimised.items()}
         self.rng = th.Generator(device=self.device).manual_seed(config.seed)
 
     @abstractmethod
@@ -95,31 +94,11 @@ class Learner(nn.Module, ABC):
         return choose(self.config.batch_size, self.device)
 
     def update(self, batch: TrainBatch, t_env: int) -> Metrics:
-        """`learn`, then move the targets if they are due.
-
-        On a CPU, a batch too large for its caches is learnt in parts whose gradients add up, if the learner is
-        `separable`: its losses are means over real steps, and nothing in `learn` uses weights it has just changed.
-        """
-        parts = batch.parts(PART_ROWS) if self.separable and self.device.type == "cpu" else [batch]
-        metrics = self.learn(batch, t_env) if len(parts) == 1 else self._learn_parts(parts, t_env)
+        """`learn`, then move the targets if they are due."""
+        metrics = self.learn(batch, t_env)
         self.n_updates += 1
         self._update_targets()
         return metrics
-
-    def _learn_parts(self, parts: list[TrainBatch], t_env: int) -> Metrics:
-        """One optimiser step on the mean over all parts, as `learn` on the whole batch; means of its metrics."""
-        for optimiser in self.optimisers.values():
-            optimiser.zero_grad()
-        self._norms = {}
-        total = sum(sum(part.lengths) for part in parts)
-        metrics: list[tuple[float, Metrics]] = []
-        for part in parts:
-            self._weight = sum(part.lengths) / total
-            metrics.append((self._weight, self.learn(part, t_env)))
-        self._weight = None
-        for name, norm in self._norms.items():
-            norm.copy_(self._step(name))
-        return {name: th.stack([weight * part[name] for weight, part in metrics]).sum() for name in metrics[0][1]}
 
     def target(self, name: str) -> Any:
         """The slow copy of the module `name`, to be called as that is."""
@@ -136,34 +115,23 @@ class Learner(nn.Module, ABC):
 
     def add_optimiser(self, name: str, parameters: Iterable[nn.Parameter], lr: float) -> None:
         """RMSprop or Adam, as configured, over `parameters`."""
-        config = self.config
-        weights = list(parameters)
+        self._optimised[name] = list(parameters), lr
+
+    def _make_optimiser(self, weights: list[nn.Parameter], lr: float) -> th.optim.Optimizer:
+        config, flat = self.config, [flatten(weights)]
         if config.optimiser == "adam":
-            self.optimisers[name] = th.optim.Adam(weights, lr=lr, eps=config.optim_eps, fused=True)
-        else:
-            self.optimisers[name] = th.optim.RMSprop(
-                weights, lr=lr, alpha=config.optim_alpha, eps=config.optim_eps, foreach=True
-            )
+            return th.optim.Adam(flat, lr=lr, eps=config.optim_eps, fused=True)
+        return th.optim.RMSprop(flat, lr=lr, alpha=config.optim_alpha, eps=config.optim_eps, foreach=False)
 
     def optimise(self, name: str, loss: Tensor) -> Tensor:
-        """Zero, backward, clip, step. Returns the norm of the gradient before clipping.
-
-        In a part of a batch: only backward; the norm is filled in after the last part.
-        """
-        if self._weight is not None:
-            (loss * self._weight).backward()
-            return self._norms.setdefault(name, th.zeros((), device=self.device))
-        self.optimisers[name].zero_grad()
+        """Zero, backward, clip, step. Returns the norm of the gradient before clipping."""
+        optimiser, weights = self.optimisers[name], self._optimised[name][0]
+        for weight in weights:
+            weight.grad = None
         loss.backward()
-        return self._step(name)
-
-    def _step(self, name: str) -> Tensor:
-        """Clip and step; returns the norm before."""
-        optimiser = self.optimisers[name]
-        weights = [weight for group in optimiser.param_groups for weight in group["params"]]
-        norm = nn.utils.clip_grad_norm_(weights, self.config.grad_norm_clip, foreach=True)
+        norm = collect_gradient(optimiser.param_groups[0]["params"][0], weights, self.config.grad_norm_clip)
         optimiser.step()
-        return norm.detach()
+        return norm
 
     def _update_targets(self) -> None:
         interval, tau = self.config.target_update_interval, self.config.target_tau

@@ -41,8 +41,6 @@ class QLearner(Learner):
         mixing_heads: Copies = 4  # heads of qatten's attention and of qplex's lambda network
         lambda_net: Literal["auto", "heads", "deep", "mlp"] = "auto"  # qplex; auto: mlp if there is one state
 
-    separable = True
-
     def build(self) -> None:
         """Agent (in the mac), mixer, and targets of both."""
         self.mixer = None
