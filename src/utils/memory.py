@@ -14,7 +14,7 @@ def reuse_freed_memory() -> None:
     """Keep what is freed for the next tensors instead of returning it, and ask for huge pages; Linux with glibc only.
 
     Every update allocates and frees the same tensors. Returned to the system, their pages come back one by one, as
-    page faults that clear 4 KiB each: up to a fifth of an update at MMM2's size. Call it before the first tensor.
+    page faults that clear 4 KiB each: a tenth of an update at MMM2's size. Call it before the first tensor.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by PyTorch's allocator
     if platform.libc_ver()[0] == "glibc":
