@@ -15,6 +15,7 @@ from reproduction.result import Result, agree, read_result
 from reproduction.study import Cell, Study
 from utils.config import from_merged, merge
 from utils.errors import UserError
+from utils.resume import checkpoints_in
 
 __all__ = ["Result", "check", "collect", "execute"]
 
@@ -40,8 +41,8 @@ def execute(
 ) -> list[Cell]:
     """Run those `cells` that are neither finished nor recorded; returns those that failed.
 
-    Folders of unfinished runs are removed first, so that a run either is complete or begins afresh. Runs are recorded
-    as they finish.
+    A run that was cut short goes on from its checkpoint if it has one, and begins afresh in an empty folder if not.
+    Runs are recorded as they finish.
 
     Raises:
         UserError: another process works in `out`, or it cannot be written to.
@@ -52,7 +53,8 @@ def execute(
         finished = {cell.run_id for cell in unique.values() if _keep(cell, out, records)}
         todo = [cell for cell in unique.values() if cell.run_id not in finished]
         for cell in todo:
-            shutil.rmtree(folder(cell, out), ignore_errors=True)
+            if not goes_on(cell, out):
+                shutil.rmtree(folder(cell, out), ignore_errors=True)
         display.start(len(unique), len(unique) - len(todo))
         failed: list[Cell] = []
 
@@ -67,7 +69,9 @@ def execute(
 
 
 def command(cell: Cell, out: Path) -> list[str]:
-    """Arguments of main.py: what a user would type for this one run, plus where it lands."""
+    """Arguments of main.py: what a user would type for this one run, plus where it lands; or to go on with it."""
+    if goes_on(cell, out):
+        return ["with", f"resume={folder(cell, out)}"]
     return ["--file_storage", str(out / RUNS), "--id", cell.run_id, *cell.arguments()]
 
 
@@ -78,12 +82,22 @@ def folder(cell: Cell, out: Path) -> Path:
 
 def is_finished(cell: Cell, out: Path) -> bool:
     """Whether the run is complete and was made with today's settings, as far as it recorded them."""
+    return _status(cell, out) == COMPLETED
+
+
+def goes_on(cell: Cell, out: Path) -> bool:
+    """Whether the run was cut short, was begun with today's settings, and has a checkpoint to be resumed from."""
+    return _status(cell, out) not in ("", COMPLETED) and bool(checkpoints_in(folder(cell, out)))
+
+
+def _status(cell: Cell, out: Path) -> str:
+    """Sacred's status of a run with today's settings; "" if there is none."""
     try:
         recorded = json.loads((folder(cell, out) / "config.json").read_text())
-        status = json.loads((folder(cell, out) / "run.json").read_text())["status"]
+        status = str(json.loads((folder(cell, out) / "run.json").read_text())["status"])
     except (OSError, ValueError, KeyError):
-        return False
-    return status == COMPLETED and agree(cell.settings(), recorded)
+        return ""
+    return status if agree(cell.settings(), recorded) else ""
 
 
 def _keep(cell: Cell, out: Path, records: Records | None) -> bool:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 
 import pytest
+import yaml
 
+from main import main as run
 from reproduce import main
 from reproduction.records import Records
 from reproduction.result import read_result
-from reproduction.session import execute, folder
+from reproduction.session import command as command_of
+from reproduction.session import execute, folder, goes_on, is_finished
 from reproduction.study import load
+from study_helpers import STUDY
 from utils.errors import UserError
 
 
@@ -67,3 +71,29 @@ def test_a_damaged_record_is_named(tmp_path):
     (tmp_path / "small.jsonl").write_text('{"run": "a"}\n')
     with pytest.raises(UserError, match=r"small.jsonl, line 1: not a record"):
         Records(tmp_path, "small")
+
+
+def test_a_run_that_was_cut_short_goes_on_from_its_checkpoint(config_dir, tmp_path):
+    """With save_model=True: what was logged before stands in the finished run, with its times."""
+    saved = STUDY | {"shared": STUDY["shared"] | {"save_model": True, "save_finished": True}}
+    (config_dir / "studies" / "small.yaml").write_text(yaml.safe_dump(saved, sort_keys=False))
+    cell = load("small", 1).cells()[0]
+    assert command_of(cell, tmp_path)[0] == "--file_storage"
+    assert run(command_of(cell, tmp_path)) == 0
+    record, metrics = (folder(cell, tmp_path) / name for name in ("run.json", "metrics.jsonl"))
+    rows = metrics.read_text().splitlines()
+    assert not goes_on(cell, tmp_path)  # it is complete
+
+    record.write_text(record.read_text().replace("COMPLETED", "RUNNING"))  # as kill -9 leaves it
+    assert command_of(cell, tmp_path) == ["with", f"resume={folder(cell, tmp_path)}"]
+    assert run(command_of(cell, tmp_path)) == 0
+    assert is_finished(cell, tmp_path)
+    assert metrics.read_text().splitlines()[:2] == rows[:2]
+
+    record.write_text(record.read_text().replace("COMPLETED", "RUNNING"))
+    (config_dir / "studies" / "small.yaml").write_text(
+        yaml.safe_dump(STUDY | {"shared": saved["shared"] | {"lr": 0.1}})
+    )
+    changed = load("small", 1).cells()[0]
+    assert changed.run_id != cell.run_id
+    assert command_of(changed, tmp_path)[0] == "--file_storage"

@@ -63,7 +63,7 @@ def start_command(config_dir, out):
 
 
 def wait_for_run(out, process):
-    for _ in range(600):
+    for _ in range(1800):
         if list(out.glob("runs/*/metrics.jsonl")):
             return
         assert process.poll() is None
