@@ -17,6 +17,7 @@ import pytest
 import envs
 from envs.multiagentenv import Observation
 from envs.sc2 import ROOT
+from envs.skirmish.kernel import OBSERVE
 from sc2_double.install import read_log
 
 pytestmark = [pytest.mark.needs_client, pytest.mark.usefixtures("smac")]
@@ -31,7 +32,7 @@ def set_clock(env: Any, steps: int) -> Observation:
     """Battles were recorded from any step on."""
     if hasattr(env.game, "sim"):
         env.game.sim.world.envs["steps"] = steps
-        env.game.sim.step(np.zeros((1, env.game.n_agents), np.int64), phases=16)
+        env.game.sim.run(OBSERVE)
     env.game._episode_steps = steps
     seen: Observation = env._look()
     return seen
