@@ -103,7 +103,9 @@ def main() -> None:
     build = max(int(path.name.removeprefix("Base")) for path in (args.dataDir / "Versions").glob("Base*"))
     server = Server(Game(build, begin), faults)
     print(f"double of StarCraft II, build {build}, listening on {args.listen}:{args.port}", flush=True)
-    with serve(server.talk, args.listen, args.port, compression=None, process_request=only_the_api) as listener:
+    # no pings: a client that is busy learning answers none, and the game sends none
+    options: dict[str, Any] = {"compression": None, "ping_interval": None, "process_request": only_the_api}
+    with serve(server.talk, args.listen, args.port, **options) as listener:
         listener.serve_forever()
 
 
