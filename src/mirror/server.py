@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 VARIABLE = "MONGO_URL"
 DATABASE = "sacred"  # the one Sacred and Omniboard look into unless told otherwise
 SCHEMES = ("mongodb://", "mongodb+srv://")
-SELECT_MS, ANSWER_MS = 2500, 20000  # for a server to be found, and for it to answer one request
+SELECT_MS = 2500  # for a server to be found
+CONNECT_MS = 10000  # for a connection, and for the driver's own heartbeat: after it all requests under way are cut off
+ANSWER_MS = 20000  # for one request
 REFUSALS = (13, 18)  # MongoDB's error codes Unauthorized and AuthenticationFailed
 
 _PASSWORD = re.compile(r"(mongodb(?:\+srv)?://[^:/@\s]*):\S*@")
@@ -47,7 +49,7 @@ class Server:
         return MongoClient(
             self.url,
             serverSelectionTimeoutMS=SELECT_MS,
-            connectTimeoutMS=SELECT_MS,
+            connectTimeoutMS=CONNECT_MS,
             socketTimeoutMS=ANSWER_MS,
             journal=True,
             retryWrites=False,

@@ -14,9 +14,7 @@ from pymongo.database import Database
 import main as program
 import run as run_module
 from mirror_helpers import ESCAPED, PASSWORD, ServerProcess, free_port, local_points, same_points, stored_points
-from utils.config import Config
 from utils.errors import UserError
-from utils.logging import Logger
 
 GAME = ["--config=vdn", "--env-config=matrix_game"]
 SHORT = ["t_max=60", "batch_size=4", "hidden_dim=8", "test_interval=20", "test_nepisode=4", "log_interval=20", "seed=1"]
@@ -110,7 +108,7 @@ def test_sacreds_own_observer_is_refused(workplace: Path, capfd: pytest.CaptureF
 def test_a_refused_run_leaves_nothing_there(
     workplace: Path, secured: ServerProcess, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def refuse(config: Config, logger: Logger, run_dir: Path) -> None:
+    def refuse(*arguments: object) -> None:
         raise UserError("the buffer does not fit")
 
     monkeypatch.setattr(run_module, "run", refuse)
@@ -123,7 +121,7 @@ def test_a_refused_run_leaves_nothing_there(
 def test_a_run_that_fails_before_its_first_result_is_there(
     workplace: Path, secured: ServerProcess, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(config: Config, logger: Logger, run_dir: Path) -> None:
+    def fail(*arguments: object) -> None:
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(run_module, "run", fail)
