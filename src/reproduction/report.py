@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from reproduction.study import Cell, Study, flat
 mpl.use("Agg")  # writes files, needs no display
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from PIL import Image
 
 DPI = 120
+COLOURS = 256  # in the palette of a figure's file
 PACKAGES = ("torch", "numpy")
 
 
@@ -51,8 +54,11 @@ class Report:
     def figure(self, figure: Figure, caption: str, suffix: str = "") -> None:
         """Write a figure as `<study><suffix>.png`, show it in the page and close it."""
         path = self.out / f"{self.study.name}{suffix}.png"
-        figure.savefig(path, dpi=DPI)
+        drawn = BytesIO()
+        figure.savefig(drawn, dpi=DPI, format="png")
         plt.close(figure)
+        colours = Image.open(drawn).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)  # a third of the size
+        colours.save(path, optimize=True)
         self._written.append(path)
         self.text(f"![{caption}]({path.name})")
 
