@@ -14,7 +14,6 @@ from components.episode_buffer import ReplayBuffer, TrainBatch
 from controllers.basic_controller import BasicMAC
 from envs.multiagentenv import EnvInfo
 from utils.config import Config
-from utils.flat import collect_gradient, flatten
 from utils.masking import masked_mean
 from utils.targets import hard_update, soft_update
 
@@ -70,10 +69,8 @@ class Learner(nn.Module, ABC):
         self.targets = nn.ModuleDict()
         self.optimisers: dict[str, th.optim.Optimizer] = {}
         self.device = next(mac.parameters()).device
-        self._optimised: dict[str, tuple[list[nn.Parameter], float]] = {}  # weights and learning rates
         self.build()
         self.to(self.device)
-        self.optimisers |= {name: self._make_optimiser(*given) for name, given in self._optimised.items()}
         self.rng = th.Generator(device=self.device).manual_seed(config.seed)
 
     @abstractmethod
@@ -115,23 +112,24 @@ class Learner(nn.Module, ABC):
 
     def add_optimiser(self, name: str, parameters: Iterable[nn.Parameter], lr: float) -> None:
         """RMSprop or Adam, as configured, over `parameters`."""
-        self._optimised[name] = list(parameters), lr
-
-    def _make_optimiser(self, weights: list[nn.Parameter], lr: float) -> th.optim.Optimizer:
-        config, flat = self.config, [flatten(weights)]
+        config = self.config
+        weights = list(parameters)
         if config.optimiser == "adam":
-            return th.optim.Adam(flat, lr=lr, eps=config.optim_eps, fused=True)
-        return th.optim.RMSprop(flat, lr=lr, alpha=config.optim_alpha, eps=config.optim_eps, foreach=False)
+            self.optimisers[name] = th.optim.Adam(weights, lr=lr, eps=config.optim_eps, fused=True)
+        else:
+            self.optimisers[name] = th.optim.RMSprop(
+                weights, lr=lr, alpha=config.optim_alpha, eps=config.optim_eps, foreach=True
+            )
 
     def optimise(self, name: str, loss: Tensor) -> Tensor:
         """Zero, backward, clip, step. Returns the norm of the gradient before clipping."""
-        optimiser, weights = self.optimisers[name], self._optimised[name][0]
-        for weight in weights:
-            weight.grad = None
+        optimiser = self.optimisers[name]
+        optimiser.zero_grad()
         loss.backward()
-        norm = collect_gradient(optimiser.param_groups[0]["params"][0], weights, self.config.grad_norm_clip)
+        weights = [weight for group in optimiser.param_groups for weight in group["params"]]
+        norm = nn.utils.clip_grad_norm_(weights, self.config.grad_norm_clip, foreach=True)
         optimiser.step()
-        return norm
+        return norm.detach()
 
     def _update_targets(self) -> None:
         interval, tau = self.config.target_update_interval, self.config.target_tau
