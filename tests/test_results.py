@@ -148,7 +148,7 @@ def test_engines_are_not_mixed_unless_told(runs, capsys):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("metrics.jsonl", '{"header": true}\n{"t_env": 1, "x"\n{"t_env": 2}\n', "metrics.jsonl is damaged"),
+        ("metrics.jsonl", '{"header": true}\n{"t_env": 1, "x"\n{"t_env": 2}\n', "line 2 is damaged"),
         ("metrics.jsonl", '{"header": true}\n{"x": 1}\n', "metrics.jsonl is damaged: a line has no t_env"),
         ("metrics.jsonl", "[1]\n", "metrics.jsonl is damaged"),
         ("run.json", '{"status": "COMPL', "run.json is damaged"),

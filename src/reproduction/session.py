@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 from collections.abc import Sequence
@@ -15,11 +14,12 @@ from reproduction.result import Result, agree, read_result
 from reproduction.study import Cell, Study
 from utils.config import from_merged, merge
 from utils.errors import UserError
+from utils.folderlock import FolderLock
 from utils.resume import checkpoints_in
 
 __all__ = ["Result", "check", "collect", "execute"]
 
-RUNS, LOG, LOCK = "runs", "workers.log", ".lock"
+RUNS, LOG = "runs", "workers.log"
 COMPLETED = "COMPLETED"
 
 
@@ -49,7 +49,7 @@ def execute(
         KeyboardInterrupt: the user asked for a stop.
     """
     unique = {cell.run_id: cell for cell in cells}
-    with _locked(out):
+    with FolderLock(out, "reproduce.py"):
         finished = {cell.run_id for cell in unique.values() if _keep(cell, out, records)}
         todo = [cell for cell in unique.values() if cell.run_id not in finished]
         for cell in todo:
@@ -119,27 +119,3 @@ def collect(study: Study, out: Path, records: Records | None = None) -> list[Res
         elif records is not None and (recorded := records.find(cell)) is not None:
             found.append(recorded)
     return found
-
-
-class _locked:  # noqa: N801  (used as `with _locked(...)`)
-    """Holds `out/.lock`, so that two commands never work on the same runs; freed however the process ends."""
-
-    def __init__(self, out: Path) -> None:
-        self.out = out
-
-    def __enter__(self) -> None:
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-            self._file = (self.out / LOCK).open("w")
-        except OSError as error:
-            raise UserError(f"--out: cannot write to {str(self.out)!r}: {error.strerror}") from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._file.close()
-            raise UserError(
-                f"another reproduce.py is working in {str(self.out)!r}; give this one its own --out"
-            ) from error
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()

@@ -33,7 +33,7 @@ def _stack(observations: Sequence[Observation]) -> Observation:
     return Observation(np.stack([o.obs for o in observations]), np.stack([o.state for o in observations]), avail)
 
 
-class _EnvByEnv(VecEnv):
+class EnvByEnv(VecEnv):
     """Shared by the stack and the workers: keeps the last transition of environments that have ended."""
 
     def __init__(self, env_info: EnvInfo, n_envs: int) -> None:
@@ -67,7 +67,7 @@ class _EnvByEnv(VecEnv):
         raise AssertionError("subclass duty")
 
 
-class EnvStack(_EnvByEnv):
+class EnvStack(EnvByEnv):
     """E environments in this process, stepped one after the other."""
 
     def __init__(self, make: Callable[[], MultiAgentEnv], n_envs: int) -> None:
@@ -107,7 +107,7 @@ def _worker(pipe: Connection, make: Callable[[], MultiAgentEnv]) -> None:
             env.close()
 
 
-class ProcessVecEnv(_EnvByEnv):
+class ProcessVecEnv(EnvByEnv):
     """One worker process per environment; for environments that need a core each, such as StarCraft II.
 
     Args:
@@ -203,10 +203,19 @@ def _parallel(spec: EnvSpec, n_envs: int, timeout: float) -> VecEnv:
     return ProcessVecEnv(spec.single, n_envs, timeout)
 
 
+def _ray(spec: EnvSpec, n_envs: int, timeout: float) -> VecEnv:
+    from runners.ray_env import RayVecEnv  # here: Ray need not be installed for the others
+
+    if spec.prepare is not None:
+        spec.prepare()
+    return RayVecEnv(spec.single, n_envs, timeout)
+
+
 REGISTRY: dict[str, Callable[[EnvSpec, int, float], VecEnv]] = {
     "episode": lambda spec, n_envs, timeout: EnvStack(spec.single, n_envs),
     "parallel": _parallel,
     "batched": _batched,
+    "ray": _ray,
 }
 
 

@@ -34,7 +34,7 @@ class Config:
     label: str
     seed: Annotated[int, Range(0, 2**32 - 1)]
 
-    runner: Literal["auto", "episode", "parallel", "batched"]
+    runner: Literal["auto", "episode", "parallel", "batched", "ray"]
     batch_size_run: Positive
     worker_timeout: Rate
     t_max: Positive

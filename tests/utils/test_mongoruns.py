@@ -3,9 +3,13 @@
 from datetime import datetime, timedelta
 
 import pytest
+from pymongo import MongoClient
 
+import mirror_helpers
 import results
+from mirror.sync import RunSync
 from utils.mongoruns import record, rows, without_password
+from utils.runs import find_runs
 
 START = datetime(2026, 1, 1)
 
@@ -40,18 +44,36 @@ def test_addresses_are_shown_without_password():
     assert without_password("mongodb://u:secret@h:1,h2:2/db?ssl=true") == "mongodb://h:1,h2:2/db"
 
 
-def test_export_and_table_read_a_server(tmp_path, capsys):
-    """The same commands as for folders."""
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server that speaks MongoDB's wire protocol."""
     secantus = pytest.importorskip("secantus")
-    from pymongo import MongoClient
+    with secantus.SecantusDBServer(storage_path=str(tmp_path_factory.mktemp("db"))) as made:
+        yield made.uri.rstrip("/")
 
-    with secantus.SecantusDBServer(storage_path=str(tmp_path / "db")) as server:
-        address = server.uri.rstrip("/") + "/sweep"
-        with MongoClient(address) as client:
-            client["sweep"]["runs"].insert_many([DOCUMENT, {**DOCUMENT, "_id": 8, "config": {**CONFIG, "seed": 5}}])
-            client["sweep"]["metrics"].insert_many(PIECES)
-        assert results.main(["export", address, "--out", str(tmp_path / "runs.csv")]) == 0
-        assert "4 lines of 2 runs" in capsys.readouterr().out
-        assert results.main(["table", address]) == 0
-        out, err = capsys.readouterr()
-        assert "| 3m | fop | 4 |" in out and "1 of 2 runs have no test_return_mean yet" in err
+
+def test_export_and_table_read_a_server(server, tmp_path, capsys):
+    """The same commands as for folders."""
+    with MongoClient(server) as client:
+        client["sweep"]["runs"].insert_many([DOCUMENT, {**DOCUMENT, "_id": 8, "config": {**CONFIG, "seed": 5}}])
+        client["sweep"]["metrics"].insert_many(PIECES)
+    assert results.main(["export", f"{server}/sweep", "--out", str(tmp_path / "runs.csv")]) == 0
+    assert "4 lines of 2 runs" in capsys.readouterr().out
+    assert results.main(["table", f"{server}/sweep"]) == 0
+    out, err = capsys.readouterr()
+    assert "| 3m | fop | 4 |" in out and "1 of 2 runs have no test_return_mean yet" in err
+
+
+def test_a_mirrored_run_reads_back_as_its_files_do(server, tmp_path):
+    """What our own mirror has stored: configuration, status, every metric at every step."""
+    run_dir = mirror_helpers.make_run(tmp_path)
+    mirror_helpers.write(run_dir / "config.json", CONFIG)
+    mirror_helpers.append(run_dir, mirror_helpers.rows(0, 30))
+    mirror_helpers.finish(run_dir)
+    with MongoClient(server) as client:
+        RunSync(client["mirrored"], run_dir, False).sync()
+    (stored,), (kept,) = find_runs([f"{server}/mirrored"]), find_runs([run_dir])
+    assert (stored.status, stored.config, stored.seed, stored.task) == (kept.status, CONFIG, 4, "3m")
+    for metric in ("loss", "win"):
+        for ours, theirs in zip(kept.series(metric), stored.series(metric), strict=True):
+            assert ours.tolist() == theirs.tolist()

@@ -1,0 +1,1 @@
+"""Sweeps: algorithms x maps x seeds as tasks of a Ray cluster."""
