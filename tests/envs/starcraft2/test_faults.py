@@ -32,6 +32,8 @@ FAULTS: list[tuple[dict[str, Any], str]] = [  # and what the warning says
     ({"kind": "drop", **IN_PLAY}, "GameLostError"),
     ({"kind": "garbage", "content": "bytes", **IN_PLAY}, "DecodeError"),
     ({"kind": "garbage", "content": "text", **IN_PLAY}, "TypeError"),
+    ({"kind": "garbage", "content": "empty", **IN_PLAY}, "empty response"),
+    ({"kind": "garbage", "content": "no_status", **IN_PLAY}, "without a status"),
     ({"kind": "garbage", "content": "blank", **IN_PLAY}, "the game's clock stands still"),
 ]
 AT_START = 1  # of the list above: no episode had begun
