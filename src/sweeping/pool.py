@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reproduction.session import command, folder, is_finished
+from reproduction.session import RUNS, folder, is_finished
 from reproduction.study import Cell
 from sweeping.work import Answer, execute
 from utils import raycluster
@@ -126,4 +126,4 @@ def jobs_of(cells: Sequence[Cell], out: Path) -> list[Job]:
 
 def arguments(cell: Cell, out: Path) -> list[str]:
     """Arguments of main.py: a new run, or what an earlier attempt left of it continued."""
-    return [*command(cell, out), "resume=auto"]
+    return ["--file_storage", str(out / RUNS), "--id", cell.run_id, *cell.arguments(), "resume=auto"]
