@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from functools import partial
 from pathlib import Path
 
@@ -109,6 +110,18 @@ def test_more_workers_than_cpus_is_one_line(workers):
         workers(CountingEnv, 5)
 
 
+def wait_for_a_loss(env, seconds=60.0):
+    """Until one of the workers no longer answers."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            ray.get([worker.info.remote() for worker in env.workers], timeout=5.0)
+        except ray.exceptions.RayError:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"every worker still answers after {seconds:g} s")
+
+
 def test_a_machine_that_is_lost_takes_no_episode_with_it(workers, cluster):
     """Two workers on two nodes, one of which is killed between two steps; a third node has room for its successor."""
     env = workers(partial(CountingEnv, limit=12), 2)
@@ -119,6 +132,7 @@ def test_a_machine_that_is_lost_takes_no_episode_with_it(workers, cluster):
         steps.append(1)
         if len(steps) == 2:
             cluster.remove_node(cluster.second, allow_graceful=False)
+            wait_for_a_loss(env)  # a worker outlives its node for a moment, in which it would finish its episode
         return inner(actions, active)
 
     env.step = step
