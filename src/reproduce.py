@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from reproduction.study import load, studies
 from utils.errors import UserError, nearest
+from utils.exitcodes import exit_code
 
 DEFAULT_OUT = Path("results/paper")
 DEFAULT_RECORDS = Path(__file__).resolve().parent.parent / "docs" / "results" / "records"
@@ -91,15 +91,7 @@ def reproduce(args: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)  # Sacred imports it
-    try:
-        return reproduce(parse(argv))
-    except UserError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
+    return exit_code(lambda: reproduce(parse(argv)))
 
 
 if __name__ == "__main__":

@@ -15,12 +15,10 @@ import torch as th
 
 import envs
 from components.episode_buffer import ReplayBuffer
-from controllers import REGISTRY as CONTROLLERS
-from envs.multiagentenv import EnvInfo, VecEnv
-from learners import REGISTRY as LEARNERS
-from learners import Learner
+from envs.multiagentenv import VecEnv
 from runners import EpisodeStats, Runner, WorkerError, make_vec_env
 from utils import checkpoint
+from utils.building import build_learner, choose_device
 from utils.config import Config
 from utils.earlystop import EarlyStop
 from utils.errors import UserError
@@ -66,20 +64,6 @@ def run(config: Config, logger: Logger, run_dir: Path, resumed: bool = False) ->
             logger.info(record_tables(spec, loop.learner, loop.greedy_actions(), loop.buffer, run_dir))
     finally:
         env.close()
-
-
-def choose_device(config: Config, logger: Logger) -> th.device:
-    """The GPU if there is one and `use_cuda` is set, else the CPU; says which."""
-    device = th.device("cuda" if config.use_cuda and th.cuda.is_available() else "cpu")
-    name = th.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {th.get_num_threads()} threads"
-    logger.info(f"device: {name}")
-    return device
-
-
-def build_learner(config: Config, info: EnvInfo, device: th.device) -> Learner:
-    """Controller and learner, initialised from the run's seed, on `device`."""
-    mac = CONTROLLERS[LEARNERS[config.learner].mac_class](config, info).to(device)
-    return LEARNERS[config.learner](config, info, mac)
 
 
 class TrainingLoop:

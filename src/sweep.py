@@ -16,11 +16,11 @@ import argparse
 import math
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from utils.errors import Range, UserError
+from utils.exitcodes import exit_code
 from utils.lineparser import LineParser
 
 DEFAULT_OUT = Path("results/sweep")
@@ -101,15 +101,7 @@ def sweep(args: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)  # Sacred imports it
-    try:
-        return sweep(parse(argv))
-    except UserError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
+    return exit_code(lambda: sweep(parse(argv)))
 
 
 if __name__ == "__main__":

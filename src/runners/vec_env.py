@@ -10,7 +10,7 @@ import multiprocessing as mp
 import signal
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -93,18 +93,27 @@ def _worker(pipe: Connection, make: Callable[[], MultiAgentEnv]) -> None:
     try:
         env = make()
         pipe.send(("ok", env.env_info))
-        while True:
-            command, argument = pipe.recv()
-            if command == "close":
-                break
+        for command, argument in _commands(pipe):
             pipe.send(("ok", getattr(env, command)(argument)))
-    except EOFError:
-        return  # the parent has gone; nobody is left to answer
     except Exception as error:
-        pipe.send(("user error" if isinstance(error, UserError) else "error", f"{error}\n{traceback.format_exc()}"))
+        kind = "user error" if isinstance(error, UserError) else "error"
+        with contextlib.suppress(ConnectionError):  # the parent may have gone
+            pipe.send((kind, f"{error}\n{traceback.format_exc()}"))
     finally:
         if env is not None:
             env.close()
+
+
+def _commands(pipe: Connection) -> Iterator[tuple[str, Any]]:
+    """(command, argument) until told to close or the parent is gone."""
+    while True:
+        try:
+            command, argument = pipe.recv()
+        except (EOFError, ConnectionError):
+            return  # nobody is left to answer
+        if command == "close":
+            return
+        yield command, argument
 
 
 class ProcessVecEnv(EnvByEnv):

@@ -1,0 +1,22 @@
+"""Exit codes of commands: 2 after one line about what the user can put right, 130 after Ctrl-C."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable
+
+from utils.errors import UserError
+
+
+def exit_code(command: Callable[[], int]) -> int:
+    """That of `command`, which can be stopped with Ctrl-C and goes on when it is given again."""
+    warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)  # Sacred imports it
+    try:
+        return command()
+    except UserError as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
