@@ -66,10 +66,17 @@ class Dying(CountingEnv):
         return seen._replace(state=seen.state + os.getpid()) if self.drift else seen
 
     def step(self, actions):
-        if self.t == 1 and not self.note.exists():
-            self.note.touch()
+        if self.t == 1 and self.is_first():
             os._exit(7)
         return super().step(actions)
+
+    def is_first(self):
+        """Whether nobody has left the note yet; two workers that ask at once cannot both be the first."""
+        try:
+            self.note.touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
 
 
 def test_episodes_are_those_of_the_other_runners_also_when_a_worker_dies(workers, tmp_path):
