@@ -14,6 +14,7 @@ from components.episode_buffer import ReplayBuffer, TrainBatch
 from controllers.basic_controller import BasicMAC
 from envs.multiagentenv import EnvInfo
 from utils.config import Config
+from utils.flat import FlatParameters
 from utils.masking import masked_mean
 from utils.targets import hard_update, soft_update
 
@@ -67,6 +68,7 @@ class Learner(nn.Module, ABC):
         self.params: Any = config.params
         self.n_updates = 0
         self.targets = nn.ModuleDict()
+        self.flat: dict[str, FlatParameters] = {}  # by optimiser: the parameters it trains
         self.optimisers: dict[str, th.optim.Optimizer] = {}
         self.device = next(mac.parameters()).device
         self.build()
@@ -111,25 +113,21 @@ class Learner(nn.Module, ABC):
         return [weight for name in names for weight in self.get_submodule(name).parameters()]
 
     def add_optimiser(self, name: str, parameters: Iterable[nn.Parameter], lr: float) -> None:
-        """RMSprop or Adam, as configured, over `parameters`."""
-        config = self.config
-        weights = list(parameters)
+        """RMSprop or Adam, as configured, over `parameters`, which become views of one vector (`utils/flat.py`)."""
+        config, flat = self.config, FlatParameters(parameters, self.device)
         if config.optimiser == "adam":
-            self.optimisers[name] = th.optim.Adam(weights, lr=lr, eps=config.optim_eps, fused=True)
+            optimiser: th.optim.Optimizer = th.optim.Adam([flat.vector], lr=lr, eps=config.optim_eps, fused=True)
         else:
-            self.optimisers[name] = th.optim.RMSprop(
-                weights, lr=lr, alpha=config.optim_alpha, eps=config.optim_eps, foreach=True
-            )
+            optimiser = th.optim.RMSprop([flat.vector], lr=lr, alpha=config.optim_alpha, eps=config.optim_eps)
+        self.flat[name], self.optimisers[name] = flat, optimiser
 
     def optimise(self, name: str, loss: Tensor) -> Tensor:
-        """Zero, backward, clip, step. Returns the norm of the gradient before clipping."""
-        optimiser = self.optimisers[name]
-        optimiser.zero_grad()
-        loss.backward()
-        weights = [weight for group in optimiser.param_groups for weight in group["params"]]
-        norm = nn.utils.clip_grad_norm_(weights, self.config.grad_norm_clip, foreach=True)
-        optimiser.step()
-        return norm.detach()
+        """Gradient of `loss`, clip, step. Returns the norm of the gradient before clipping."""
+        flat = self.flat[name]
+        flat.differentiate(loss)
+        norm = flat.clip(self.config.grad_norm_clip)
+        self.optimisers[name].step()
+        return norm
 
     def _update_targets(self) -> None:
         interval, tau = self.config.target_update_interval, self.config.target_tau

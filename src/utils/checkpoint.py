@@ -18,7 +18,7 @@ import torch as th
 from utils.errors import UserError
 
 FILE_NAME = "checkpoint.th"
-FORMAT = 2  # raised when a reader of this version could not read what is written
+FORMAT = 3  # raised when a reader of this version could not read what is written
 
 
 class CheckpointError(UserError):

@@ -18,7 +18,7 @@ from utils.checkpoint import CheckpointError
 from utils.errors import UserError
 from utils.resume import FOLDER, checkpoints_in
 
-VERSION = 1  # of what a checkpoint to resume from holds; raised with every change that makes older ones useless
+VERSION = 2  # of what a checkpoint to resume from holds; raised with every change that makes older ones useless
 PAGE_BYTES = 32 * 1024**2  # of episodes in one file, roughly: bounds the memory that saving takes
 
 

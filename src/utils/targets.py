@@ -15,5 +15,6 @@ def hard_update(target: nn.Module, source: nn.Module) -> None:
 @th.no_grad()
 def soft_update(target: nn.Module, source: nn.Module, tau: float) -> None:
     """theta' <- theta' + tau (theta - theta'), Polyak averaging; tau in (0, 1]."""
-    for slow, fast in zip(target.parameters(), source.parameters(), strict=True):
-        slow.lerp_(fast, tau)
+    slow: list[th.Tensor] = list(target.parameters())
+    if slow:
+        th._foreach_lerp_(slow, list(source.parameters()), tau)

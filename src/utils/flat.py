@@ -1,0 +1,57 @@
+"""Many parameters in one tensor, so that clipping and an optimiser's step are a few operations on one long vector.
+
+A learner has some thirty small tensors. Treated one by one, or in PyTorch's foreach groups, they cost an optimiser more
+in calls than in arithmetic: over a third of an update of a one-state game.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch as th
+from torch import Tensor, nn
+
+ALIGN = 16  # elements: every parameter starts on a cache line of its own
+CLIP_EPS = 1e-6  # as in torch.nn.utils.clip_grad_norm_
+
+
+class FlatParameters:
+    """Moves parameters into one vector, of which they are views from then on; values are kept.
+
+    Args:
+        parameters: trained parameters of one device and type, none of them in another `FlatParameters`.
+        device: where the vector is made, and so where the parameters are afterwards.
+
+    Raises:
+        ValueError: if there is none, or one is a part of another vector already.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], device: th.device) -> None:
+        self.parameters = list(parameters)
+        if not self.parameters:
+            raise ValueError("no parameters to train")
+        if any(len(weight.untyped_storage()) > weight.nbytes for weight in self.parameters):
+            raise ValueError("a parameter is part of another tensor; one optimiser trains it at most")
+        spans = [-(-weight.numel() // ALIGN) * ALIGN for weight in self.parameters]
+        self.vector = nn.Parameter(th.zeros(sum(spans), device=device, dtype=self.parameters[0].dtype))
+        self.vector.grad = th.zeros_like(self.vector)
+        self._grads = self._views(self.vector.grad, spans)
+        for weight, view in zip(self.parameters, self._views(self.vector.data, spans), strict=True):
+            view.copy_(weight.data)
+            weight.data = view
+
+    def _views(self, vector: Tensor, spans: list[int]) -> list[Tensor]:
+        parts = zip(vector.split(spans), self.parameters, strict=True)
+        return [part[: weight.numel()].view(weight.shape) for part, weight in parts]
+
+    def differentiate(self, loss: Tensor) -> None:
+        """Make `vector.grad` the gradient of `loss`, zero for parameters it does not depend on, and no other's."""
+        grads = th.autograd.grad(loss, self.parameters, allow_unused=True, materialize_grads=True)
+        th._foreach_copy_(self._grads, grads)
+
+    def clip(self, largest: float) -> Tensor:
+        """Scale `vector.grad` down to the norm `largest`; returns its norm before."""
+        assert self.vector.grad is not None
+        norm = th.linalg.vector_norm(self.vector.grad)
+        self.vector.grad.mul_((largest / (norm + CLIP_EPS)).clamp(max=1.0))
+        return norm
