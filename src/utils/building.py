@@ -8,6 +8,7 @@ from controllers import REGISTRY as CONTROLLERS
 from envs.multiagentenv import EnvInfo
 from learners import REGISTRY as LEARNERS
 from learners import Learner
+from utils.compilation import compile_mixers
 from utils.config import Config
 from utils.logging import Logger
 
@@ -23,4 +24,7 @@ def choose_device(config: Config, logger: Logger) -> th.device:
 def build_learner(config: Config, info: EnvInfo, device: th.device) -> Learner:
     """Controller and learner, initialised from the run's seed, on `device`."""
     mac = CONTROLLERS[LEARNERS[config.learner].mac_class](config, info).to(device)
-    return LEARNERS[config.learner](config, info, mac)
+    learner = LEARNERS[config.learner](config, info, mac)
+    if config.torch_compile != "none":
+        compile_mixers(learner, config.torch_compile)
+    return learner

@@ -19,7 +19,7 @@ FREE = (  # keys a resumed run may change: what is trained and measured stays th
     *("resume", "label", "local_results_path", "t_max"),
     *("save_model", "save_model_interval", "save_every", "save_every_minutes", "save_keep", "save_finished"),
     *("use_tensorboard", "tensorboard_backend", "mongo_url", "mongo_interval", "mongo_checkpoint"),
-    *("runner", "worker_timeout", "use_cuda", "torch_threads"),
+    *("runner", "worker_timeout", "use_cuda", "torch_threads", "torch_compile"),
 )
 
 

@@ -1,0 +1,54 @@
+"""Optional `torch.compile` and CUDA graphs for the mixing networks, which are many small operations.
+
+Recurrence, first layers and softmax are compiled kernels on the CPU already (`modules/gru.py`, `modules/dense.py`,
+`modules/categorical.py`) and stay outside. Measured gains: docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import torch as th
+from torch import nn
+from torch.utils._triton import has_triton
+
+from modules.mixers.mixer import Mixer
+from utils.errors import UserError
+
+MODES = {"default": "default", "cuda_graphs": "reduce-overhead"}  # PyTorch's names
+
+
+def check_compiler(mode: str, device: th.device) -> None:
+    """Whether PyTorch can compile for `device` here.
+
+    Raises:
+        UserError: it has no compiler, or `mode` needs a GPU and there is none.
+    """
+    if mode == "cuda_graphs" and device.type != "cuda":
+        raise UserError("torch_compile=cuda_graphs needs a GPU, this run is on the CPU: use default or none")
+    if device.type == "cuda":
+        if not has_triton():
+            raise UserError("torch_compile needs the package triton on a GPU: install it or use torch_compile=none")
+        return
+    if shutil.which(os.environ.get("CXX", "g++")) is None:
+        raise UserError("torch_compile needs a C++ compiler (g++, or another in CXX): use torch_compile=none")
+
+
+def compile_mixers(learner: nn.Module, mode: str, backend: str = "inductor") -> None:
+    """Let every mixer's formula, forward and backward, be compiled at its first call, for all batch shapes at once.
+
+    Args:
+        learner: its mixers are changed in place; weights and checkpoints stay as they are.
+        mode: "default" or "cuda_graphs".
+        backend: PyTorch's compiler.
+
+    Raises:
+        UserError: see `check_compiler`.
+    """
+    check_compiler(mode, next(learner.parameters()).device)
+    kind = MODES[mode] if backend == "inductor" else None
+    for module in learner.modules():
+        if isinstance(module, Mixer):
+            compiled = th.compile(module.mix, dynamic=True, backend=backend, mode=kind)
+            module.mix = compiled  # type: ignore[method-assign]

@@ -1,0 +1,50 @@
+"""utils/compilation.py: compiled mixers give the same update; what cannot be compiled is refused in one line."""
+
+from __future__ import annotations
+
+import pytest
+import torch as th
+
+from helpers import make_config, make_info, make_learner, random_buffer
+from utils import compilation
+from utils.building import build_learner
+from utils.compilation import check_compiler, compile_mixers
+from utils.errors import UserError
+
+CPU = th.device("cpu")
+
+
+@pytest.mark.parametrize("alg", ["fop", "qmix"])
+def test_compiled_update_equals_the_other(alg: str) -> None:
+    """Two updates, on episodes of different lengths: traced and differentiated ahead of time by PyTorch's compiler."""
+    info = make_info()
+    plain, compiled = (make_learner(make_config(alg), info) for _ in range(2))
+    compiled.load_state_dict(plain.state_dict())
+    compile_mixers(compiled, "default", backend="aot_eager")
+    for seed in (1, 2):
+        batch = random_buffer(info, seed=seed).recent(4)
+        ours, theirs = plain.update(batch, 0), compiled.update(batch, 0)
+        for name, value in ours.items():
+            th.testing.assert_close(theirs[name], value, rtol=1e-5, atol=1e-6, msg=f"{name}, batch {seed}")
+    for one, other in zip(plain.parameters(), compiled.parameters(), strict=True):
+        th.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_the_option_reaches_the_mixers(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr("utils.building.compile_mixers", lambda _, mode: seen.append(mode))
+    for mode in ("none", "default"):
+        build_learner(make_config("qmix", torch_compile=mode), make_info(), CPU)
+    assert seen == ["default"]
+
+
+def test_without_gpu_or_compiler_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="cuda_graphs needs a GPU"):
+        check_compiler("cuda_graphs", CPU)
+
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(UserError, match="needs a C\\+\\+ compiler"):
+        check_compiler("default", CPU)
+    monkeypatch.setattr(compilation, "has_triton", lambda: False)
+    with pytest.raises(UserError, match="needs the package triton"):
+        check_compiler("default", th.device("cuda"))
