@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -87,3 +88,13 @@ def test_the_image_is_not_roots_and_checks_its_health() -> None:
     assert any(line.startswith("HEALTHCHECK") and "src/doctor.py" in line for line in lines)
     copies = [line for line in lines if line.startswith("COPY")]
     assert copies.index("COPY requirements*.txt ./") < copies.index("COPY --chown=$UID:$GID . ."), "packages are cached"
+
+
+def test_the_image_has_what_make_would_install() -> None:
+    """Otherwise `make test` in it would skip tests, or install into a folder that is root's."""
+    installed = re.findall(r"install (?:--no-deps )?-r (\S+)", (ROOT / "Makefile").read_text())
+    assert set(installed) == {"requirements.txt", "requirements-dev.txt", "requirements-sc2-client.txt"}
+    lines = (DOCKER / "Dockerfile").read_text().splitlines()
+    always = "\n".join(line for line in lines if "if [" not in line)
+    missing = [name for name in installed if f"-r {name} " not in always]
+    assert not missing
