@@ -18,9 +18,9 @@ from components.action_space import DiscreteActions
 from components.episode_buffer import ReplayBuffer, TrainBatch
 from envs.multiagentenv import EnvInfo, VecEnv
 from runners import make_vec_env
-from utils.memory import reuse_freed_memory
+from utils.memory import tune_memory
 
-reuse_freed_memory()  # as a run does
+tune_memory()  # as a run does
 
 # map -> steps of an episode: about the mean length of episodes in training, shorter than the time limit
 STEPS = {"3s_vs_3z": 60, "MMM2": 80, "2c_vs_64zg": 100}

@@ -26,7 +26,7 @@ from utils.interrupt import Stopped, stop_if_requested
 from utils.joint_values import record_tables
 from utils.logging import Logger
 from utils.machine import facts_of, inexact
-from utils.memory import reuse_freed_memory
+from utils.memory import tune_memory
 from utils.seeding import derive_seed, rng_state, seed_everything, set_rng_state
 from utils.snapshots import Snapshots
 from utils.statistics import RunningMeans, episode_means
@@ -42,7 +42,7 @@ def run(config: Config, logger: Logger, run_dir: Path, resumed: bool = False) ->
         run_dir: the run's directory.
         resumed: go on from the newest checkpoint in `run_dir/resume`.
     """
-    reuse_freed_memory()
+    tune_memory()
     seed_everything(config.seed)
     if config.torch_threads > 0:
         th.set_num_threads(config.torch_threads)
