@@ -143,11 +143,16 @@ class ReplayBuffer:
         """The `batch_size` newest episodes."""
         return self.gather(list(range(len(self)))[-batch_size:], device)
 
-    def sample_with_recent(self, batch_size: int, n_recent: int, device: th.device | None = None) -> TrainBatch:
-        """`batch_size` episodes at random and the `n_recent` newest ones, told apart by `on_policy`."""
+    def sample_with_recent(
+        self, batch_size: int, n_recent: int, pool: int, device: th.device | None = None
+    ) -> TrainBatch:
+        """`batch_size` episodes at random and `n_recent` of the `pool` newest ones, told apart by `on_policy`."""
         chosen = self.rng.choice(len(self.episodes), batch_size, replace=False)
         replayed = [(k, 0.0) for k in chosen.tolist()]
-        newest = [(k, 1.0) for k in list(range(len(self)))[-n_recent:]]
+        recent = list(range(len(self)))[-pool:]
+        if len(recent) > n_recent:
+            recent = self.rng.choice(recent, n_recent, replace=False).tolist()
+        newest = [(k, 1.0) for k in recent]
         both = sorted(replayed + newest, key=lambda item: len(self.episodes[item[0]]), reverse=True)
         batch = self.gather([k for k, _ in both], device)
         batch.on_policy = th.tensor([flag for _, flag in both], device=device).view(-1, 1, 1)

@@ -71,12 +71,13 @@ class TrainBatch:
             return self.mask
         return self.mask * (self.on_policy if on_policy else 1.0 - self.on_policy)
 
-    def pieces(self, each_step: bool) -> Iterator[tuple[slice, list[int]]]:
-        """The transitions' time axis and its rows: in one piece, or step by step, the last step first."""
+    def pieces(self, each_step: bool, last_first: bool = True) -> Iterator[tuple[slice, list[int]]]:
+        """The transitions' time axis and its rows: in one piece, or step by step, the last step first (or last)."""
         if not each_step:
             yield slice(0, len(self.rows_taken)), self.rows_taken
             return
-        for t in reversed(range(len(self.rows_taken))):
+        steps = range(len(self.rows_taken))
+        for t in reversed(steps) if last_first else steps:
             if self.rows_taken[t] > 0:
                 yield slice(t, t + 1), self.rows_taken[t : t + 1]
 

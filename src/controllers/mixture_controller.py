@@ -7,17 +7,28 @@ from torch import Tensor
 from components.action_selectors import mode, sample
 from controllers.basic_controller import ActInputs
 from controllers.soft_controller import SoftMAC
+from envs.multiagentenv import EnvInfo
 from modules.distributions import MaskedCategorical, SquashedNormal
+from utils.config import Config
 
 
 class MixtureMAC(SoftMAC):
-    """pi = (1 - epsilon) softmax + epsilon uniform over available actions, applied once; the mode when tested."""
+    """pi = (1 - epsilon) softmax + epsilon uniform over available actions, applied once; the mode when tested.
+
+    With `mask_before_softmax=False` both are over all actions, of which the available ones are renormalised.
+    """
 
     action_kinds = frozenset({"discrete"})
 
+    def __init__(self, config: Config, env_info: EnvInfo) -> None:
+        super().__init__(config, env_info)
+        self.mask_before_softmax = config.mask_before_softmax
+
     def policy(self, head: Tensor, avail: Tensor | None, epsilon: float = 0.0) -> MaskedCategorical | SquashedNormal:
         """The policy of outputs `[...,N,A]`."""
-        return self.mixed(self.space.distribution(head, avail), avail, epsilon)
+        if self.mask_before_softmax or epsilon == 0.0 or avail is None:
+            return self.mixed(self.space.distribution(head, avail), avail, epsilon)
+        return self.mixed_then_masked(head, avail, epsilon)
 
     def choose(self, head: Tensor, act: ActInputs, epsilon: float, test_mode: bool) -> Tensor:
         """From outputs `[E,N,F]` to actions `[E,N,1]`."""

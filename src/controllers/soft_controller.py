@@ -35,7 +35,14 @@ class SoftMAC(BasicMAC):
         """The policy of outputs `[...,N,F]`; `epsilon` is used only with `policy_epsilon`."""
         if not self.policy_epsilon or epsilon == 0.0 or avail is None:
             return self.space.distribution(head, avail)
-        # the released code: softmax and uniform over all actions are mixed, then the available ones renormalised
+        return self.mixed_then_masked(head, avail, epsilon)
+
+    @staticmethod
+    def mixed_then_masked(head: Tensor, avail: Tensor, epsilon: float) -> MaskedCategorical:
+        """(1 - epsilon) softmax + epsilon uniform over all actions, then the available ones renormalised.
+
+        Of several released codes. Where the preferred action is not available, the others are nearly equally likely.
+        """
         every = MaskedCategorical(head).probs
         kept = ((1.0 - epsilon) * every + epsilon / head.shape[-1]) * avail  # [...,N,A]
         return MaskedCategorical.of(kept / kept.sum(-1, keepdim=True).clamp(min=_TINY), avail)

@@ -6,7 +6,7 @@ Shape legend: B episodes, T transitions, N agents, A actions, I inputs.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch as th
 from torch import Tensor
@@ -21,6 +21,7 @@ from modules.mixers import REGISTRY as MIXERS
 from modules.mixers import DOPMixer
 from modules.mixers.mixer import MixerShape
 from utils.config import Fraction, Positive, Width
+from utils.errors import Range, UserError
 from utils.masking import masked_mean
 from utils.rl_utils import continues, lambda_returns, tree_backup
 
@@ -36,21 +37,30 @@ class DOPLearner(Learner):
         """Keys of dop_learner yamls."""
 
         critic_hidden_dim: Width  # units of the two hidden layers of Q_i
+        dueling: bool  # Q_i as a value plus one term per action (released code), else one output per action
         mixer: Literal["dop", "dop_normalised"]  # the paper's, or the released code's: k sums to 1 and no b
         mixing_embed_dim: Width  # units of the mixing network
-        recent_batch_size: Positive  # newest episodes per update, besides batch_size replayed ones
-        kappa: Fraction  # weight of the off-policy loss; the on-policy one has 1 - kappa
+        recent_batch_size: Positive  # on-policy episodes per update, besides batch_size replayed ones
+        recent_pool: Positive  # newest episodes of which they are drawn; as many: the newest themselves
+        kappa: Fraction | None  # weight of the off-policy loss, the on-policy one has 1 - kappa; null: one mean of both
         tree_steps: Positive  # n of the tree backup
         tree_lambda: Fraction  # its trace parameter
         td_lambda: Fraction  # lambda of the on-policy return
-        critic_each_step: bool  # one optimiser step per time index, the last first, else one per update
+        critic_each_step: bool  # one optimiser step per time index, the first first, else one per update
+        entropy_coef: Annotated[float, Range(0.0)]  # weight of the policies' entropy; 0 as published
+
+        def __post_init__(self) -> None:
+            """Check what depends on two keys."""
+            if self.recent_pool < self.recent_batch_size:
+                pool, drawn = self.recent_pool, self.recent_batch_size
+                raise UserError(f"recent_pool ({pool} episodes) must hold recent_batch_size ({drawn})")
 
     def build(self) -> None:
         """Critic and mixer, with targets."""
         p, info = self.params, self.env_info
         self.spec = InputSpec(state=True, last_action=False)
         shape = AgentShape(info.n_agents, self.spec.dim(info), p.critic_hidden_dim, self.config.share_parameters)
-        self.critic = make_critic(AGENTS["mlp"](shape), info.action_space)
+        self.critic = make_critic(AGENTS["mlp"](shape), info.action_space, p.dueling)
         sizes = MixerShape(info.n_agents, info.state_dim, info.action_space.enc_dim, p.mixing_embed_dim)
         mixer = MIXERS[p.mixer](sizes)
         assert isinstance(mixer, DOPMixer)
@@ -61,7 +71,8 @@ class DOPLearner(Learner):
 
     def sample(self, buffer: ReplayBuffer) -> TrainBatch:
         """Replayed and newest episodes in one batch."""
-        return buffer.sample_with_recent(self.config.batch_size, self.params.recent_batch_size, self.device)
+        p = self.params
+        return buffer.sample_with_recent(self.config.batch_size, p.recent_batch_size, p.recent_pool, self.device)
 
     def learn(self, batch: TrainBatch, t_env: int) -> Metrics:
         """Critic on all episodes, actors on the newest."""
@@ -71,17 +82,17 @@ class DOPLearner(Learner):
             off, on = self.td_targets(batch, inputs, head, epsilon)
         metrics = self.learn_critic(batch, inputs, off, on)
 
-        # actors: minimise -sum_i sg(k_i [Q_i(u_i) - sum_a pi_i(a) Q_i(a)]) log pi_i(u_i)
+        # actors: minimise -sg(k_i [Q_i(u_i) - sum_a pi_i(a) Q_i(a)]) log pi_i(u_i) - c_e H(pi_i), means over agents
         policy = self.mac.policy(head[:, :-1], batch.avail_taken, epsilon)
         with th.no_grad():
             q = self.critic.judge(inputs[:, :-1], batch.rows_taken, batch.avail_taken, self.rng)
             gap = (q.taken(batch.actions) - q.expected(policy))[0]  # [B,T,N]
             advantages = self.mixer.weights(batch.state[:, :-1]) * gap
-        gain = (advantages * policy.log_prob(batch.actions)).sum(-1, keepdim=True)  # [B,T,1]
         newest = batch.mask_of(on_policy=True)
-        policy_loss = -masked_mean(gain, newest)
-        metrics |= {"policy_loss": policy_loss.detach(), "entropy": masked_mean(policy.entropy.detach(), newest)}
-        return metrics | {"actor_grad_norm": self.optimise("actor", policy_loss)}
+        policy_loss = -masked_mean(advantages * policy.log_prob(batch.actions), newest)
+        entropy = masked_mean(policy.entropy, newest)
+        metrics |= {"policy_loss": policy_loss.detach(), "entropy": entropy.detach()}
+        return metrics | {"actor_grad_norm": self.optimise("actor", policy_loss - self.params.entropy_coef * entropy)}
 
     def td_targets(self, batch: TrainBatch, inputs: Tensor, head: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
         """Targets of replayed and of newest episodes, `[B,T,1]` each.
@@ -106,17 +117,21 @@ class DOPLearner(Learner):
         return off, on
 
     def learn_critic(self, batch: TrainBatch, inputs: Tensor, off: Tensor, on: Tensor) -> Metrics:
-        """Minimise kappa (Q_tot - off)^2 over replayed and (1 - kappa) (Q_tot - on)^2 over newest episodes."""
-        kappa, parts = self.params.kappa, []
-        replayed, newest = batch.mask_of(on_policy=False), batch.mask_of(on_policy=True)
+        """Minimise kappa (Q_tot - off)^2 over replayed and (1 - kappa) (Q_tot - on)^2 over newest episodes.
+
+        Each a mean over the real steps of its episodes; without kappa one mean over the steps of both.
+        """
+        parts, replayed, newest = [], batch.mask_of(on_policy=False), batch.mask_of(on_policy=True)
         targets = th.where(newest > 0, on, off)
-        for steps, rows in batch.pieces(self.params.critic_each_step):
+        for steps, rows in batch.pieces(self.params.critic_each_step, last_first=False):
             q_tot, _ = self.values(batch, inputs[:, steps], steps, rows)
-            loss = kappa * masked_mean((q_tot - off[:, steps]).square(), replayed[:, steps])
-            loss = loss + (1.0 - kappa) * masked_mean((q_tot - on[:, steps]).square(), newest[:, steps])
+            masks, kappa = (replayed[:, steps], newest[:, steps]), self.params.kappa
+            weight = masks[0].sum() / (masks[0].sum() + masks[1].sum()) if kappa is None else kappa
+            loss = weight * masked_mean((q_tot - off[:, steps]).square(), masks[0])
+            loss = loss + (1.0 - weight) * masked_mean((q_tot - on[:, steps]).square(), masks[1])
             norm = self.optimise("critic", loss)
-            errors = td_metrics(q_tot, targets[:, steps], batch.mask[:, steps])
-            parts.append({"loss": loss.detach(), "grad_norm": norm} | errors)
+            parts.append({"loss": loss.detach(), "grad_norm": norm})
+            parts[-1] |= td_metrics(q_tot, targets[:, steps], batch.mask[:, steps])
         return averaged(parts)
 
     def values(self, batch: TrainBatch, inputs: Tensor, steps: slice, rows: list[int]) -> tuple[Tensor, Tensor]:

@@ -95,6 +95,7 @@ class Config:
     epsilon_finish: Fraction
     epsilon_anneal_time: Count
     policy_epsilon: bool
+    mask_before_softmax: bool
     uniform_steps: Count
 
     params: Any = None

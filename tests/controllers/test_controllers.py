@@ -124,3 +124,19 @@ def test_policy_epsilon_is_the_released_mixture():
     th.testing.assert_close(policy.log_probs[avail], policy.probs[avail].log())
     assert (policy.sample(th.rand(2, 3)) != 1).all()
     th.testing.assert_close(mac.policy(head, avail, 0.0).probs, head.masked_fill(~avail, -1e30).softmax(-1))
+
+
+@pytest.mark.parametrize("alg", ["dop", "dop_official"])
+def test_mixtures_are_masked_before_or_after(alg):
+    """Logits 10, 5, 0, 0 and the first action unavailable: the second is preferred, or hardly if masked after."""
+    mac = make_learner(make_config(alg), make_info(DISCRETE)).mac
+    head, avail = th.tensor([10.0, 5.0, 0.0, 0.0]), th.tensor([False, True, True, True])
+    if alg == "dop":
+        softmax = th.tensor([0.0, *th.tensor([5.0, 0.0, 0.0]).softmax(-1)])
+        expected = 0.8 * softmax + 0.2 / 3 * avail
+    else:
+        expected = (0.8 * head.softmax(-1) + 0.2 / 4) * avail
+        expected = expected / expected.sum()
+    policy = mac.policy(head.expand(1, 3, 4), avail.expand(1, 3, 4), 0.2)
+    th.testing.assert_close(policy.probs[0, 0], expected)
+    assert (policy.probs[0, 0, 1] > 0.8) == (alg == "dop")  # .86 against .35

@@ -15,34 +15,112 @@ from utils.errors import UserError
 from utils.rl_utils import lambda_returns, tree_backup
 
 
-@pytest.mark.parametrize("alg", ["dop", "dop_official"])
-def test_loss_by_hand(alg):
-    """Q_tot = 1, Q'_tot = 5 (by b alone, or by equal Q_i whose weights sum to 1), uniform policies.
-
-    On: 6.58, 6.5, 3. Off: delta = 1 + .9 x 5 - 5 = .5, 2 + .9 x 5 - 5 = 1.5, 3 - 5 = -2, so y = 5.5 + .9 x .5 p 1.5,
-    6.5, 3 with p the uniform probability of the second joint action.
-    """
-    info = make_info()
-    keys = {"gamma": GAMMA, "td_lambda": LAMBDA, "tree_lambda": 0.5, "kappa": 0.25, "critic_each_step": False}
-    learner = make_learner(make_config(alg, **keys), info)
+def constant_learner(alg, **keys):
+    """Q_tot = 1 and Q'_tot = 5 (by b alone, or by equal Q_i whose weights sum to 1), uniform policies."""
+    keys = {"gamma": GAMMA, "td_lambda": LAMBDA, "tree_lambda": 0.5, "critic_each_step": False} | keys
+    learner = make_learner(make_config(alg, **keys), make_info())
     constant(learner.mac.agent, 0.0)
     for networks, value in ((learner, 1.0), (learner.targets, 5.0)):
         if alg == "dop":
             constant(networks.mixer.k, 0.0)
             constant(networks.mixer.b, value)
-        else:
-            constant(networks.critic, value)
-    batch = two_episodes(DISCRETE)
+        else:  # half by the values, half by the terms of every action
+            constant(networks.critic, value / 2)
+    return learner
+
+
+def off_by_hand(batch):
+    """Off-policy targets of `constant_learner` with p the uniform probability of the second joint action.
+
+    delta = 1 + .9 x 5 - 5 = .5, 2 + .9 x 5 - 5 = 1.5, 3 - 5 = -2, so y = 5.5 + .9 x .5 p 1.5, 6.5, 3.
+    """
     p = (1.0 / batch.avail_actions[0, 1].sum(-1)).prod().item()
-    off = [5.5 + 0.9 * 0.5 * p * 1.5, 6.5, 3.0]
-    expected = 0.25 * mean_square(1.0, off) + 0.75 * mean_square(1.0, returns_by_hand(5.0))
-    assert learner.update(batch, 0)["loss"].item() == pytest.approx(expected, rel=1e-4)
+    return [5.5 + 0.9 * 0.5 * p * 1.5, 6.5, 3.0]
+
+
+@pytest.mark.parametrize("alg", ["dop", "dop_official"])
+def test_loss_by_hand(alg):
+    """On-policy targets 6.58, 6.5, 3."""
+    batch = two_episodes(DISCRETE)
+    expected = 0.25 * mean_square(1.0, off_by_hand(batch)) + 0.75 * mean_square(1.0, returns_by_hand(5.0))
+    loss = constant_learner(alg, kappa=0.25).update(batch, 0)["loss"]
+    assert loss.item() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("kappa", [0.25, None])
+def test_the_two_losses_are_weighted_or_one_mean(kappa):
+    """Two replayed steps, targets y_0, y_1 by hand, and a newest one, target 3: errors (y_0 - 1)^2, (y_1 - 1)^2, 4."""
+    batch = two_episodes(DISCRETE)
+    batch.on_policy = th.tensor([0.0, 1.0]).view(-1, 1, 1)
+    first, second = ((y - 1.0) ** 2 for y in off_by_hand(batch)[:2])
+    expected = (first + second + 4.0) / 3 if kappa is None else kappa * (first + second) / 2 + (1 - kappa) * 4.0
+    loss = constant_learner("dop_official", kappa=kappa).update(batch, 0)["loss"]
+    assert loss.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_policy_loss_by_hand():
+    """k = .5, Q = 1, 2, 3, 4, uniform policies: mean of -.5 [Q(u) - mean Q(available)] log pi(u)."""
+    info = make_info()
+    learner = make_learner(make_config("dop", critic_lr=1e-12), info)
+    constant(learner.mac.agent, 0.0)
+    constant(learner.mixer.k, 0.5)
+    constant(learner.critic, [1.0, 2.0, 3.0, 4.0])
+    batch, terms = two_episodes(DISCRETE), []
+    for b, t in ((0, 0), (0, 1), (1, 0)):
+        for i in range(info.n_agents):
+            offered = [a + 1.0 for a in range(4) if batch.avail_actions[b, t, i, a]]
+            gap = batch.actions[b, t, i].item() + 1.0 - np.mean(offered)
+            terms.append(0.5 * gap * np.log(1.0 / len(offered)))
+    assert learner.update(batch, 0)["policy_loss"].item() == pytest.approx(-np.mean(terms), rel=1e-4)
+
+
+def test_dueling_values_add_up():
+    """Q_i(a) = A_i(a) + V_i, not centred: 1, 2, 3, 4 and V = 10."""
+    info = make_info()
+    learner = make_learner(make_config("dop", dueling=True), info)
+    constant(learner.critic, [1.0, 2.0, 3.0, 4.0, 10.0])
+    batch = random_buffer(info).recent(2)
+    q = learner.critic.judge(batch.inputs(learner.spec)[:, :-1], batch.rows_taken, batch.avail_taken, learner.rng)
+    expected = th.arange(11.0, 15.0) * batch.mask.unsqueeze(-1)  # nothing is computed in the padding
+    th.testing.assert_close(q.q_all[0], expected.expand(q.q_all[0].shape))
+
+
+@pytest.mark.parametrize("each_step", [True, False])
+def test_the_critic_steps_forward_in_time(each_step, monkeypatch):
+    """One optimiser step per time index, the first first."""
+    learner, seen = constant_learner("dop", critic_each_step=each_step), []
+    values = learner.values
+    monkeypatch.setattr(learner, "values", lambda *args: (seen.append(args[2]), values(*args))[1])
+    learner.update(two_episodes(DISCRETE), 0)
+    assert seen == ([slice(0, 1), slice(1, 2)] if each_step else [slice(0, 2)])
+
+
+def test_on_policy_episodes_are_drawn_from_the_newest():
+    """`recent_batch_size` different ones of the `recent_pool` newest, in time each of them and none that is older."""
+    info = make_info()
+    learner = make_learner(make_config("dop", recent_batch_size=2, recent_pool=4), info)
+    buffer = random_buffer(info)
+    newest = [buffer.rows["reward"][rows][:-1].sum().item() for rows in list(buffer.episodes)[-4:]]
+    drawn = []
+    for _ in range(40):
+        batch = learner.sample(buffer)
+        on_policy = batch.on_policy.view(-1) > 0
+        sums = (batch.reward * batch.mask)[on_policy].sum((1, 2)).tolist()
+        assert on_policy.tolist().count(True) == len(set(sums)) == 2
+        drawn += [min(range(4), key=lambda k: abs(newest[k] - one)) for one in sums]
+        assert all(min(abs(one - other) for other in newest) < 1e-5 for one in sums)
+    assert set(drawn) == {0, 1, 2, 3}
+
+
+def test_the_pool_must_hold_what_is_drawn():
+    with pytest.raises(UserError, match=r"recent_pool \(8 episodes\) must hold recent_batch_size \(16\)"):
+        make_config("dop_official", recent_pool=8)
 
 
 def test_replayed_and_newest_episodes_enter_their_own_losses():
     """Zeros mark replayed, ones newest episodes; the two masks part the real steps."""
     buffer = random_buffer(make_info())
-    batch = buffer.sample_with_recent(5, 3)
+    batch = buffer.sample_with_recent(5, 3, 3)
     off, on = batch.mask_of(on_policy=False), batch.mask_of(on_policy=True)
     assert batch.on_policy.sum() == 3
     assert th.equal(off + on, batch.mask)

@@ -31,6 +31,18 @@ class DiscreteCritic(Head):
         return DiscreteQ(self(inputs, rows), avail)
 
 
+class DuelingCritic(DiscreteCritic):
+    """Q_i(a) = V_i + A_i(a), the A_i not centred, as in DOP's released code: two linear heads on one trunk."""
+
+    def __init__(self, trunk: Trunk, n_actions: int) -> None:
+        super().__init__(trunk, n_actions + 1)
+
+    def forward(self, inputs: Tensor, rows: Sequence[int]) -> Tensor:
+        """`[B,T,N,I]` -> `[K,B,T,N,A]`."""
+        out = super().forward(inputs, rows)  # A_i of every action, then V_i
+        return out[..., :-1] + out[..., -1:]
+
+
 class _ActionHead(nn.Module):
     """[features, encoded action] -> linear, ReLU, linear -> one value."""
 
@@ -102,8 +114,8 @@ class ContinuousCritic(ActionCritic):
         return ContinuousQ(*self.at(inputs, rows), self.action_space, normal)
 
 
-def make_critic(trunk: Trunk, action_space: ActionSpace) -> DiscreteCritic | ContinuousCritic:
-    """The critic that fits the action space."""
+def make_critic(trunk: Trunk, action_space: ActionSpace, dueling: bool = False) -> DiscreteCritic | ContinuousCritic:
+    """The critic that fits the action space; `dueling` is about discrete actions."""
     if isinstance(action_space, ContinuousActions):
         return ContinuousCritic(trunk, action_space)
-    return DiscreteCritic(trunk, action_space.n_actions)
+    return (DuelingCritic if dueling else DiscreteCritic)(trunk, action_space.n_actions)
