@@ -34,17 +34,17 @@ class FOPLearner(Learner):
     def build(self) -> None:
         """K critics Q_i and mixers, V_i networks where used, temperature; targets of Q_i and the mixer."""
         p, info, config = self.params, self.env_info, self.config
-        self.space = info.action_space
+        self.space, n_critics = info.action_space, p.members(info.action_space)
         self.spec = InputSpec(last_action=p.critic_last_action, agent_id=config.obs_agent_id)
         shape = AgentShape(
-            info.n_agents, self.spec.dim(info), config.hidden_dim, config.share_parameters, ensemble=p.n_critics
+            info.n_agents, self.spec.dim(info), config.hidden_dim, config.share_parameters, ensemble=n_critics
         )
         self.critic = make_critic(AGENTS[p.critic](shape), self.space)
         self.value = Head(AGENTS[p.critic](shape), 1) if p.value_function(self.space) == "network" else None
         sizes = MixerShape(
             info.n_agents, info.state_dim, self.space.enc_dim, p.mixing_embed_dim, p.lambda_heads, p.lambda_net
         )
-        self.mixer = Ensemble([MIXERS[p.mixing](sizes) for _ in range(p.n_critics)])
+        self.mixer = Ensemble([MIXERS[p.mixing](sizes) for _ in range(n_critics)])
         self.temperature = make_temperature(p, info.n_agents)
         self.add_targets("critic", "mixer")
         self.add_optimiser("actor", self.mac.parameters(), config.lr)
@@ -117,7 +117,7 @@ class FOPLearner(Learner):
         """Eq. (9): minimise (Q_jt(tau,u) - y)^2 over Q_i, V_jt and lambda, for each of the K pairs."""
         q_joint, advantages = self.joint_q(batch, q, inputs, alpha_i)
         loss = masked_mean((q_joint - targets).square(), batch.mask)
-        norm = self.optimise("critic", loss * self.params.n_critics)
+        norm = self.optimise("critic", loss * len(q_joint))
         if self.temperature.from_lambda:  # alpha_i from the first mixer's lambda_i
             weights = self.mixer.first.lambda_weights(batch.state[:, :-1], batch.actions_enc).detach()
             self.temperature.observe_lambda(weights, advantages[0], batch.mask)

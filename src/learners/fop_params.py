@@ -18,7 +18,7 @@ class FOPParams:
     mixing_embed_dim: Width  # units of V_jt's hidden layer
     lambda_net: Literal["auto", "heads", "mlp"]  # auto: heads, or mlp where there is only one state
     lambda_heads: Copies  # heads of the lambda network
-    n_critics: Copies  # K; targets use the minimum over K
+    n_critics: Annotated[int, Range(0, 256)]  # K; targets use the minimum over K; 0: as `members` says
     critic: Literal["rnn", "mlp"]
     critic_last_action: bool  # whether Q_i reads the previous own action
     td_lambda: Fraction  # lambda of the return target; 0 is eq. (9) as printed
@@ -39,6 +39,10 @@ class FOPParams:
         """Check what depends on two keys."""
         if self.alpha_individual == "lambda" and not self.mixing.startswith("igo"):
             raise UserError(f"alpha_individual=lambda needs mixing=igo or igo_literal, got mixing={self.mixing}")
+
+    def members(self, space: ActionSpace) -> int:
+        """K: `n_critics`, or if that is 0 two for discrete actions and one for a box, where the minimum diverges."""
+        return self.n_critics or (2 if isinstance(space, DiscreteActions) else 1)
 
     def value_function(self, space: ActionSpace) -> str:
         """What `v_function` means for an action space: auto is closed for discrete actions, network for a box.

@@ -200,3 +200,17 @@ def test_v_function_follows_the_action_space():
     assert make_learner(make_config("fop"), make_info(CONTINUOUS)).value is not None
     with pytest.raises(UserError, match="v_function=closed needs discrete actions"):
         make_learner(make_config("fop", v_function="closed"), make_info(CONTINUOUS))
+
+
+def test_number_of_critics_follows_the_action_space():
+    """n_critics=0: twins for discrete actions, one critic and mixer for a box; a number is taken as it is."""
+    for info, number, members in (
+        (make_info(), 0, 2),
+        (make_info(), 1, 1),
+        (make_info(CONTINUOUS), 0, 1),
+        (make_info(CONTINUOUS), 3, 3),
+    ):
+        learner = make_learner(make_config("fop", n_critics=number), info)
+        assert len(learner.mixer.members) == members
+        assert learner.critic.trunk.shape.ensemble == members
+        assert learner.update(random_buffer(info).recent(4), 0)["loss"].isfinite()
