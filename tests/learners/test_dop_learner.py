@@ -74,6 +74,20 @@ def test_policy_loss_by_hand():
     assert learner.update(batch, 0)["policy_loss"].item() == pytest.approx(-np.mean(terms), rel=1e-4)
 
 
+@pytest.mark.parametrize("coef", [0.0, 0.01])
+def test_entropy_alone_moves_the_actors_where_all_actions_are_worth_the_same(coef):
+    """Q_i = 1 everywhere: no advantage, so the actors rest without the entropy, and become more uniform with it."""
+    learner = make_learner(
+        make_config("dop", critic_lr=1e-12, lr=1e-3, entropy_coef=coef, epsilon_start=0.0), make_info()
+    )
+    constant(learner.critic, 1.0)
+    batch = random_buffer(make_info()).recent(8)
+    first, second = (learner.update(batch, 10**9) for _ in range(2))
+    assert first["policy_loss"].abs() < 1e-6
+    assert (first["actor_grad_norm"] > 1e-5) == (coef > 0.0)
+    assert (second["entropy"] > first["entropy"]) == (coef > 0.0)
+
+
 def test_dueling_values_add_up():
     """Q_i(a) = A_i(a) + V_i, not centred: 1, 2, 3, 4 and V = 10."""
     info = make_info()
