@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import sysconfig
+from pathlib import Path
 
 import torch as th
 from torch import nn
@@ -22,17 +24,24 @@ MODES = {"default": "default", "cuda_graphs": "reduce-overhead"}  # PyTorch's na
 def check_compiler(mode: str, device: th.device) -> None:
     """Whether PyTorch can compile for `device` here.
 
+    On a GPU too: triton builds each kernel's launcher in C, against Python's headers.
+
     Raises:
         UserError: it has no compiler, or `mode` needs a GPU and there is none.
     """
-    if mode == "cuda_graphs" and device.type != "cuda":
+    gpu = device.type == "cuda"
+    if mode == "cuda_graphs" and not gpu:
         raise UserError("torch_compile=cuda_graphs needs a GPU, this run is on the CPU: use default or none")
-    if device.type == "cuda":
-        if not has_triton():
-            raise UserError("torch_compile needs the package triton on a GPU: install it or use torch_compile=none")
-        return
-    if shutil.which(os.environ.get("CXX", "g++")) is None:
-        raise UserError("torch_compile needs a C++ compiler (g++, or another in CXX): use torch_compile=none")
+    if gpu and not has_triton():
+        raise UserError("torch_compile needs the package triton on a GPU: install it or use torch_compile=none")
+    language, variable, usual = ("C", "CC", ("gcc", "clang")) if gpu else ("C++", "CXX", ("g++",))
+    names = (os.environ[variable],) if variable in os.environ else usual
+    if not any(shutil.which(name) for name in names):
+        raise UserError(
+            f"torch_compile needs a {language} compiler ({usual[0]}, or another in {variable}): use torch_compile=none"
+        )
+    if not Path(sysconfig.get_path("include", "posix_prefix"), "Python.h").exists():
+        raise UserError("torch_compile needs Python's headers (Debian: python3-dev): use torch_compile=none")
 
 
 def compile_mixers(learner: nn.Module, mode: str, backend: str = "inductor") -> None:
@@ -46,8 +55,10 @@ def compile_mixers(learner: nn.Module, mode: str, backend: str = "inductor") -> 
     Raises:
         UserError: see `check_compiler`.
     """
-    check_compiler(mode, next(learner.parameters()).device)
-    kind = MODES[mode] if backend == "inductor" else None
+    kind = None
+    if backend == "inductor":  # the others generate no code
+        check_compiler(mode, next(learner.parameters()).device)
+        kind = MODES[mode]
     for module in learner.modules():
         if isinstance(module, Mixer):
             compiled = th.compile(module.mix, dynamic=True, backend=backend, mode=kind)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch as th
 
@@ -11,7 +14,7 @@ from utils.building import build_learner
 from utils.compilation import check_compiler, compile_mixers
 from utils.errors import UserError
 
-CPU = th.device("cpu")
+CPU, GPU = th.device("cpu"), th.device("cuda")
 
 
 @pytest.mark.parametrize("alg", ["fop", "qmix"])
@@ -44,7 +47,21 @@ def test_without_gpu_or_compiler_one_line(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(UserError, match="needs a C\\+\\+ compiler"):
-        check_compiler("default", CPU)
+        compile_mixers(make_learner(make_config("qmix"), make_info()), "default")
     monkeypatch.setattr(compilation, "has_triton", lambda: False)
     with pytest.raises(UserError, match="needs the package triton"):
-        check_compiler("default", th.device("cuda"))
+        check_compiler("default", GPU)
+    monkeypatch.setattr(compilation, "has_triton", lambda: True)
+    monkeypatch.setenv("CC", "no-such-compiler")
+    with pytest.raises(UserError, match="needs a C compiler"):
+        check_compiler("cuda_graphs", GPU)
+
+
+def test_without_python_s_headers_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CXX", sys.executable)  # a program that is there
+    (tmp_path / "Python.h").touch()
+    monkeypatch.setattr("sysconfig.get_path", lambda *_: str(tmp_path))
+    check_compiler("default", CPU)
+    (tmp_path / "Python.h").unlink()
+    with pytest.raises(UserError, match="needs Python's headers"):
+        check_compiler("default", CPU)
