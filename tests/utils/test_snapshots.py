@@ -119,8 +119,9 @@ def test_all_damaged_names_each(tmp_path: Path) -> None:
 
 def test_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Run(tmp_path).go_on(10)
+    written = snapshots.VERSION
     monkeypatch.setattr(snapshots, "VERSION", 99)
-    with pytest.raises(UserError, match="is of version 1, this program resumes from version 99"):
+    with pytest.raises(UserError, match=f"is of version {written}, this program resumes from version 99"):
         load(tmp_path)
     assert list(checkpoints_in(tmp_path)) == [10]
 
