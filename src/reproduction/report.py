@@ -90,7 +90,7 @@ def provenance(study: Study, results: Sequence[Result]) -> str:
         f"Command: `{command(study)}`",
         f"Seeds: {', '.join(f'0 to {last - 1}' for last in seeds)}" + " (by case)" * (len(seeds) > 1),
         f"Runs: {len(results)} of {wanted}" + ("" if len(results) == wanted else " **(incomplete)**"),
-        f"Commit: {', '.join(commits)} (+: with uncommitted changes)",
+        f"Commit: {', '.join(commits)}" + " (+: with uncommitted changes)" * any("+" in one for one in commits),
         f"Time: {minutes:.0f} core minutes of training, {60 * minutes / max(len(results), 1):.0f} s a run",
         f"CPU, {', '.join(f'{name} {version(name)}' for name in PACKAGES)}",
     ]

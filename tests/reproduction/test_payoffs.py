@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +96,14 @@ def test_rates_of_each_method_are_in_page_and_csv(tmp_path):
     assert "Commit: abc" in text
     assert data.read_text().count("\n") == 7
     assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_changed_tree_is_told_where_there_was_one(tmp_path):
+    one = study("payoff_tables")
+    clean = made(one.cells()[0], PAYOFF, (0, 0))
+    for commit, line in (("abc", "Commit: abc\n"), ("abc+", "Commit: abc+ (+: with uncommitted changes)\n")):
+        page, *_ = render(one, [replace(clean, commit=commit)], tmp_path)
+        assert line in page.read_text()
 
 
 def test_missing_runs_are_told(tmp_path):
