@@ -1,7 +1,7 @@
 """Many parameters in one tensor, so that clipping and an optimiser's step are a few operations on one long vector.
 
 A learner has some thirty small tensors. Treated one by one, or in PyTorch's foreach groups, they cost an optimiser more
-in calls than in arithmetic: over a third of an update of a one-state game.
+in calls than in arithmetic.
 """
 
 from __future__ import annotations
