@@ -22,8 +22,8 @@ MACHINE_KEYS = frozenset(
         *("name", "label", "seed", "env", "env_info", "local_results_path", "checkpoint_path", "load_step", "evaluate"),
         *("runner", "batch_size_run", "worker_timeout", "use_cuda", "torch_threads", "torch_compile"),
         *("t_max", "stop_tests", "stop_metric", "stop_level", "resume", "save_every_minutes"),
-        *("save_keep", "save_finished", "test_interval", "log_interval", "save_model", "save_model_interval", "save_every"),
-        *("use_tensorboard", "tensorboard_backend", "mongo_url", "mongo_interval", "mongo_checkpoint"),
+        *("save_keep", "save_finished", "test_interval", "log_interval", "save_model", "save_model_interval"),
+        *("save_every", "use_tensorboard", "tensorboard_backend", "mongo_url", "mongo_interval", "mongo_checkpoint"),
     )
 )
 
