@@ -89,7 +89,7 @@ BAD = [
     ("GAME with gamma=1.01", "key 'gamma' must be a float >= 0.0 and <= 1.0, got 1.01"),
     ("GAME with lr=0", "key 'lr' must be a float > 0.0"),
     ("GAME with use_cuda=yes", "key 'use_cuda' must be True or False, got 'yes'"),
-    ("GAME with optimiser=adamw", "one of 'rmsprop', 'adam', got 'adamw'; did you mean 'adam'?"),
+    ("GAME with optimiser=adamw", "one of 'rmsprop', 'adam', 'amsgrad', got 'adamw'; did you mean 'adam'?"),
     ("GAME with seed=-1", "key 'seed' must be an int >= 0"),
     ("GAME with label=1e5", "key 'label' must be a str, got 100000.0"),
     ("GAME with learner=q_lerner", "unknown learner 'q_lerner'; did you mean 'q_learner'?"),

@@ -20,6 +20,7 @@ from utils.targets import hard_update, soft_update
 
 Metrics = dict[str, Tensor]
 REGISTRY: dict[str, type[Learner]] = {}
+ADAM_BETAS = (0.9, 0.999)  # PyTorch's
 _L = TypeVar("_L", bound="type[Learner]")
 
 
@@ -113,12 +114,16 @@ class Learner(nn.Module, ABC):
         return [weight for name in names for weight in self.get_submodule(name).parameters()]
 
     def add_optimiser(self, name: str, parameters: Iterable[nn.Parameter], lr: float) -> None:
-        """RMSprop or Adam, as configured, over `parameters`, which become views of one vector (`utils/flat.py`)."""
+        """The configured optimiser over `parameters`, which become views of one vector (`utils/flat.py`)."""
         config, flat = self.config, FlatParameters(parameters, self.device)
-        if config.optimiser == "adam":
-            optimiser: th.optim.Optimizer = th.optim.Adam([flat.vector], lr=lr, eps=config.optim_eps, fused=True)
-        else:
+        optimiser: th.optim.Optimizer
+        if config.optimiser == "rmsprop":
             optimiser = th.optim.RMSprop([flat.vector], lr=lr, alpha=config.optim_alpha, eps=config.optim_eps)
+        elif config.optimiser == "amsgrad":  # once a fit is exact, Adam's denominators vanish and its steps explode
+            betas = (ADAM_BETAS[0], config.optim_alpha)
+            optimiser = th.optim.Adam([flat.vector], lr, betas, config.optim_eps, amsgrad=True, fused=True)
+        else:
+            optimiser = th.optim.Adam([flat.vector], lr, ADAM_BETAS, config.optim_eps, fused=True)
         self.flat[name], self.optimisers[name] = flat, optimiser
 
     def optimise(self, name: str, loss: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ class SACLearner(Learner):
     def build(self) -> None:
         """K critics with targets, temperatures."""
         p, info, config = self.params, self.env_info, self.config
-        if p.update_order == "random" and (config.share_parameters or config.optimiser == "adam"):
+        if p.update_order == "random" and (config.share_parameters or config.optimiser != "rmsprop"):
             raise UserError(
                 "update_order=random needs share_parameters=False and optimiser=rmsprop: shared weights and Adam's "
                 "momentum would move agents whose turn it is not"

@@ -76,7 +76,7 @@ class Config:
     gamma: Fraction
     lr: Rate
     critic_lr: Rate
-    optimiser: Literal["rmsprop", "adam"]
+    optimiser: Literal["rmsprop", "adam", "amsgrad"]
     optim_alpha: Annotated[float, Range(0.0, 1.0)]
     optim_eps: Annotated[float, Range(0.0)]
     grad_norm_clip: Rate

@@ -120,3 +120,22 @@ def test_agents_without_shared_parameters(alg, space):
     metrics = learner.update(learner.sample(random_buffer(info)), 10**6)
     assert all(th.isfinite(value) for value in metrics.values())
     assert (learner.mac.agent.head.weight != before).flatten(1).any(1).all()
+
+
+@pytest.mark.parametrize(("optimiser", "moves"), [("adam", True), ("amsgrad", False)])
+def test_steps_after_gradients_have_vanished(optimiser, moves):
+    """Adam forgets that gradients of 1 existed and takes whole steps by gradients of 0.01; AMSGrad remembers.
+
+    Its largest second moment, 0.01 (beta_2 = 0.99), is that of the one gradient of 1: a step is lr * 0.01 / sqrt(0.01).
+    """
+    learner = make_learner(
+        make_config("vdn", optimiser=optimiser, lr=1e-3, optim_eps=1e-8, grad_norm_clip=1e6), make_info(DISCRETE)
+    )
+    weight = learner.mac.agent.head.bias
+    learner.optimise("q", weight.sum())
+    for _ in range(6_000):
+        learner.optimise("q", 0.01 * weight.sum())
+    before = weight.detach().clone()
+    learner.optimise("q", 0.01 * weight.sum())
+    step = (before - weight.detach()).mean().item()
+    assert step == pytest.approx(1e-3 if moves else 1e-4, rel=0.03)

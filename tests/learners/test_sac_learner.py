@@ -128,6 +128,7 @@ def test_hasac_moves_one_agent_after_the_other(space):
         ("isac", {"update_order": "random"}, "update_order=random needs critic_scope=central"),
         ("hasac", {"share_parameters": True}, "update_order=random needs share_parameters=False"),
         ("hasac", {"optimiser": "adam"}, "and optimiser=rmsprop"),
+        ("hasac", {"optimiser": "amsgrad"}, "and optimiser=rmsprop"),
     ],
 )
 def test_turns_need_actors_of_their_own(alg, keys, message):

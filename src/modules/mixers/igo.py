@@ -16,6 +16,7 @@ from modules.mixers.mixer import Mixer, MixerShape
 
 LAMBDA_HIDDEN = 64  # units of the hidden layers of the MLP lambda network
 LAMBDA_FLOOR = 1e-3  # keeps lambda_i > 0 where softplus underflows
+LAMBDA_BIAS = 2.0  # lambda_i starts at about 2.1: Q_jt starts low, and it is positive surprises that move Q_i
 
 
 class HeadLambda(nn.Module):
@@ -45,6 +46,7 @@ class MLPLambda(nn.Module):
         super().__init__()
         joint = shape.state_dim + shape.n_agents * shape.action_dim
         self.net = mlp(joint, LAMBDA_HIDDEN, LAMBDA_HIDDEN, shape.n_agents)
+        nn.init.constant_(self.net[-1].bias, LAMBDA_BIAS)
 
     def forward(self, state: Tensor, actions: Tensor) -> Tensor:
         """`[B,T,S]`, `[B,T,N,U]` -> positive weights `[B,T,N]`."""
