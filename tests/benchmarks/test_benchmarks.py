@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import against
 import batches
 import buffer
+import fop_seeds
 import learner as learner_benchmark
 import weights
 
@@ -97,3 +98,26 @@ def test_published_weights_reach_the_other_side(tmp_path):
     assert theirs.updated == 1
     assert theirs.mac.action_selector.epsilon == 0.05
     assert np.array_equal(theirs.mac.agent.fc1.weight.detach().numpy(), kept["mac.agent.fc1.weight"])
+
+
+def test_runs_side_by_side_are_runs_by_themselves():
+    """The first of three runs learns what it learns alone: gradients, clipping and steps are each run's own."""
+    learnt = []
+    for count in (1, 3):
+        th.manual_seed(0)
+        runs = fop_seeds.Runs.start(3, 40, fop_seeds.LAMBDA_BIAS, fop_seeds.AMSGRAD)
+        if count == 1:
+            for weight in runs.weights.values():
+                weight.data[1:] *= 3.0  # other runs
+        for number in range(8, 40):
+            runs.data[:] = th.arange(runs.data.shape[1]) % 9
+            runs.update(number, alpha=0.5)
+        learnt.append(th.cat([weight[0].detach().flatten() for weight in runs.weights.values()]))
+    th.testing.assert_close(learnt[0], learnt[1], rtol=1e-4, atol=1e-5)
+
+
+def test_many_runs_of_fop_find_the_optimum():
+    """Four runs of 1,000 updates at final temperature 0.1: (A, A) in each, and the row says so."""
+    row = fop_seeds.train(4, 1000, fop_seeds.LAMBDA_BIAS, fop_seeds.ADAM, 0.1)
+    assert row[0] == "4 of 4"
+    assert float(row[1]) > 0.5
