@@ -30,7 +30,7 @@ class Report:
     Args:
         study: what was done.
         results: its finished runs.
-        out: folder of the files `<study>.md`, `<study>.csv`, `<study>*.png`.
+        out: folder of the files `<study>.md`, `<study>.csv`, `<study>*.png`; made if missing.
     """
 
     def __init__(self, study: Study, results: Sequence[Result], out: Path) -> None:
@@ -38,6 +38,7 @@ class Report:
         self._parts: list[str] = []
         self._rows: list[Mapping[str, Any]] = []
         self._written: list[Path] = []
+        out.mkdir(parents=True, exist_ok=True)
 
     def text(self, markdown: str) -> None:
         """Add a paragraph, heading or table."""

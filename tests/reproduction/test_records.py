@@ -33,6 +33,8 @@ def test_a_study_goes_on_from_records_on_another_machine(config_dir, tmp_path, c
     assert "Taken from committed records: 2 of these runs" in (tmp_path / "there" / "small.md").read_text()
     assert "records" not in (tmp_path / "here" / "small.md").read_text()
     assert (tmp_path / "records" / "small.jsonl").read_text().splitlines() == lines  # nothing is recorded twice
+    assert command(tmp_path, "nowhere/yet", "--render") == 0  # the page alone, in a folder that does not exist
+    assert (tmp_path / "nowhere" / "yet" / "small.md").exists()
 
     (tmp_path / "records" / "small.jsonl").write_text(lines[0] + "\n")
     assert command(tmp_path, "there") == 0  # runs the other one
