@@ -46,7 +46,9 @@ class MLPLambda(nn.Module):
         super().__init__()
         joint = shape.state_dim + shape.n_agents * shape.action_dim
         self.net = mlp(joint, LAMBDA_HIDDEN, LAMBDA_HIDDEN, shape.n_agents)
-        nn.init.constant_(self.net[-1].bias, LAMBDA_BIAS)
+        last = self.net[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.constant_(last.bias, LAMBDA_BIAS)
 
     def forward(self, state: Tensor, actions: Tensor) -> Tensor:
         """`[B,T,S]`, `[B,T,N,U]` -> positive weights `[B,T,N]`."""
