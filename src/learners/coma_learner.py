@@ -95,14 +95,14 @@ class COMALearner(Learner):
 
     def learn_critic(self, batch: TrainBatch, inputs: Tensor, targets: Tensor) -> Metrics:
         """Minimise (Q_i(u_i) - y_i)^2."""
-        parts = []
+        parts, judged = [], list[Tensor]()
         for steps, rows in batch.pieces(self.params.critic_each_step):
             values = self.judge(batch, inputs, steps, rows).taken(batch.actions[:, steps])[0]
             mask, y = batch.mask[:, steps], targets[:, steps]
             loss = masked_mean((values - y).square(), mask)
             parts.append({"loss": loss.detach(), "grad_norm": self.optimise("critic", loss)})
-            parts[-1] |= td_metrics(values, y, mask)
-        return averaged(parts)
+            judged.insert(0, values.detach())  # the last step is the first
+        return averaged(parts) | td_metrics(th.cat(judged, dim=1), targets, batch.mask)
 
     def evaluate_actions(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
         """Mean over agents of Q_i(s, u), which all estimate the team's return, and log pi_i."""

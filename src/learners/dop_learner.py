@@ -121,8 +121,8 @@ class DOPLearner(Learner):
 
         Each a mean over the real steps of its episodes; without kappa one mean over the steps of both.
         """
-        parts, replayed, newest = [], batch.mask_of(on_policy=False), batch.mask_of(on_policy=True)
-        targets = th.where(newest > 0, on, off)
+        parts, values = [], []
+        replayed, newest = batch.mask_of(on_policy=False), batch.mask_of(on_policy=True)
         for steps, rows in batch.pieces(self.params.critic_each_step, last_first=False):
             q_tot, _ = self.values(batch, inputs[:, steps], steps, rows)
             masks, kappa = (replayed[:, steps], newest[:, steps]), self.params.kappa
@@ -131,8 +131,9 @@ class DOPLearner(Learner):
             loss = loss + (1.0 - weight) * masked_mean((q_tot - on[:, steps]).square(), masks[1])
             norm = self.optimise("critic", loss)
             parts.append({"loss": loss.detach(), "grad_norm": norm})
-            parts[-1] |= td_metrics(q_tot, targets[:, steps], batch.mask[:, steps])
-        return averaged(parts)
+            values.append(q_tot.detach())
+        targets = th.where(newest > 0, on, off)
+        return averaged(parts) | td_metrics(th.cat(values, dim=1), targets, batch.mask)
 
     def values(self, batch: TrainBatch, inputs: Tensor, steps: slice, rows: list[int]) -> tuple[Tensor, Tensor]:
         """Q_tot `[B,t,1]` and Q_i `[B,t,N]` of the stored actions at `steps`, from their inputs `[B,t,N,I]`."""
