@@ -119,7 +119,8 @@ class DOPLearner(Learner):
     def learn_critic(self, batch: TrainBatch, inputs: Tensor, off: Tensor, on: Tensor) -> Metrics:
         """Minimise kappa (Q_tot - off)^2 over replayed and (1 - kappa) (Q_tot - on)^2 over newest episodes.
 
-        Each a mean over the real steps of its episodes; without kappa one mean over the steps of both.
+        Each a mean over those real steps of its episodes that the optimiser step is for, all or one time index; without
+        kappa one mean over both kinds.
         """
         parts, values = [], []
         replayed, newest = batch.mask_of(on_policy=False), batch.mask_of(on_policy=True)

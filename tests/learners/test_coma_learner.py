@@ -3,20 +3,26 @@
 import pytest
 import torch as th
 
-from cases import GAMMA, LAMBDA, constant, mean_square, play, returns_by_hand, two_episodes
+from cases import GAMMA, LAMBDA, constant, play, returns_by_hand, two_episodes
 from helpers import CONTINUOUS, DISCRETE, make_config, make_info, make_learner, random_buffer
 from utils.errors import UserError
 
 HAND = {"gamma": GAMMA, "td_lambda": LAMBDA, "critic_each_step": False}
 
 
-def test_loss_by_hand():
-    """Q_i = 1, Q'_i = 5 everywhere: returns 6.58, 6.5, 3 for every agent, loss 21.80."""
-    learner = make_learner(make_config("coma", **HAND), make_info())
+@pytest.mark.parametrize(("each_step", "expected"), [(False, 21.7955), (True, 23.9091)])
+def test_loss_by_hand(each_step, expected):
+    """Q_i = 1, Q'_i = 5 everywhere: returns 6.58, 6.5, 3 for every agent, loss (5.58^2 + 5.5^2 + 2^2) / 3 = 21.80.
+
+    Step by step, with a critic that rests: the mean of 5.5^2 and (5.58^2 + 2^2) / 2.
+    """
+    keys = HAND | {"critic_each_step": each_step, "critic_lr": 1e-12}
+    learner = make_learner(make_config("coma", **keys), make_info())
     constant(learner.critic, 1.0)
     constant(learner.targets["critic"], 5.0)
     loss = learner.update(two_episodes(DISCRETE), 0)["loss"].item()
-    assert loss == pytest.approx(mean_square(1.0, returns_by_hand(5.0)), rel=1e-4) == pytest.approx(21.7955, abs=1e-3)
+    assert returns_by_hand(5.0) == pytest.approx([6.58, 6.5, 3.0])
+    assert loss == pytest.approx(expected, abs=1e-3)
 
 
 def test_policy_loss_by_hand():

@@ -44,6 +44,53 @@ def test_actor_gradient_of_maddpg_sees_the_others_replayed_actions():
     assert others_actions(own)[0, 0, 1].tolist() == [0, 1, 0, 0, 4, 5]
 
 
+class LinearCritic(th.nn.Module):
+    """Q_i = sum_k c_ik x_k of the row x that agent i is judged with."""
+
+    def __init__(self, n_agents, width):
+        super().__init__()
+        self.c = th.arange(1.0, 1.0 + n_agents * width).view(n_agents, width)
+
+    def at(self, inputs, rows):
+        def judge(encoded):
+            return (encoded * self.c).sum(-1).unsqueeze(0)
+
+        return judge, judge
+
+
+class Total(th.nn.Module):
+    """Q_tot = sum_i Q_i."""
+
+    def forward(self, utilities, state):
+        return utilities.sum(-1, keepdim=True)
+
+
+@pytest.mark.parametrize("alg", ["maddpg", "facmac"])
+def test_actor_loss_by_hand(alg):
+    """MADDPG replaces an agent's own action and keeps the others' stored ones, FACMAC replaces all at once."""
+    info = make_info(CONTINUOUS)
+    learner = make_learner(make_config(alg, output_penalty=0.0), info)
+    n, dim, joint = info.n_agents, info.action_space.enc_dim, alg == "maddpg"
+    learner.critic = learner.targets["critic"] = LinearCritic(n, n * dim if joint else dim)
+    if not joint:
+        learner.mixer = learner.targets["mixer"] = Total()
+    batch, losses = two_episodes(CONTINUOUS), {}
+
+    def keep(name, loss):
+        losses[name] = loss.item()
+        return th.zeros(())
+
+    learner.optimise = keep
+    fresh, c, gains = learner.mac.unroll(batch).tanh(), learner.critic.c, []
+    for b, t in ((0, 0), (0, 1), (1, 0)):
+        for i in range(n):
+            row = batch.actions_enc[b, t].clone()
+            row[i] = fresh[b, t, i]
+            gains.append((c[i] * (row.flatten() if joint else row[i])).sum().item())
+    learner.learn(batch, 0)
+    assert losses["actor"] == pytest.approx(-sum(gains) / (9 if joint else 3), rel=1e-4)
+
+
 @pytest.mark.parametrize("space", [DISCRETE, CONTINUOUS])
 @pytest.mark.parametrize("alg", ALGS)
 def test_actor_loss_reaches_no_critic(alg, space):

@@ -38,12 +38,19 @@ def off_by_hand(batch):
     return [5.5 + 0.9 * 0.5 * p * 1.5, 6.5, 3.0]
 
 
+@pytest.mark.parametrize("each_step", [False, True])
 @pytest.mark.parametrize("alg", ["dop", "dop_official"])
-def test_loss_by_hand(alg):
-    """On-policy targets 6.58, 6.5, 3."""
+def test_loss_by_hand(alg, each_step):
+    """On-policy targets 6.58, 6.5, 3. Step by step, with a critic that rests: the mean of the two steps' losses."""
     batch = two_episodes(DISCRETE)
-    expected = 0.25 * mean_square(1.0, off_by_hand(batch)) + 0.75 * mean_square(1.0, returns_by_hand(5.0))
-    loss = constant_learner(alg, kappa=0.25).update(batch, 0)["loss"]
+    off, on = off_by_hand(batch), returns_by_hand(5.0)
+    parts = [(0, 2), (1,)] if each_step else [(0, 1, 2)]  # the targets of each optimiser step
+    losses = [
+        0.25 * mean_square(1.0, [off[k] for k in part]) + 0.75 * mean_square(1.0, [on[k] for k in part])
+        for part in parts
+    ]
+    learner = constant_learner(alg, kappa=0.25, critic_each_step=each_step, critic_lr=1e-12)
+    loss, expected = learner.update(batch, 0)["loss"], sum(losses) / len(losses)
     assert loss.item() == pytest.approx(expected, rel=1e-4)
 
 
