@@ -46,7 +46,7 @@ class DDPGLearner(Learner):
         """Keys of ddpg_learner yamls."""
 
         critic: Literal["mlp", "rnn"]
-        critic_scope: Literal["own", "joint"]  # Q_i(o_i, u_i), or Q_i(s, o_i, u_1..u_N)
+        critic_scope: Literal["own", "own_state", "joint"]  # Q_i(o_i, u_i), Q_i(s, o_i, u_i), Q_i(s, o_i, u_1..u_N)
         mixer: Literal["none", "vdn", "qmix", "nonmonotonic", "dop"]
         mixing_embed_dim: Width  # units of the mixing network
         td_lambda: Fraction  # lambda of the return target; 0 is one-step

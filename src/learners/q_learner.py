@@ -40,6 +40,7 @@ class QLearner(Learner):
         td_lambda: Fraction  # lambda of the return target; 0 is one-step
         mixing_heads: Copies = 4  # heads of qatten's attention and of qplex's lambda network
         lambda_net: Literal["auto", "heads", "deep", "mlp"] = "auto"  # qplex; auto: mlp if there is one state
+        weighted_heads: bool = True  # qatten, qplex_attention: whether the state weighs the attention heads
 
     def build(self) -> None:
         """Agent (in the mac), mixer, and targets of both."""
@@ -62,7 +63,7 @@ class QLearner(Learner):
         unit_dim = info.obs_dim if info.unit_dim is None else info.unit_dim
         state_dim = info.state_dim + self.prepend_obs * info.n_agents * info.obs_dim
         sizes = (info.n_agents, state_dim, info.action_space.enc_dim)
-        return MixerShape(*sizes, p.mixing_embed_dim, p.mixing_heads, p.lambda_net, unit_dim)
+        return MixerShape(*sizes, p.mixing_embed_dim, p.mixing_heads, p.lambda_net, unit_dim, p.weighted_heads)
 
     def learn(self, batch: TrainBatch, t_env: int) -> Metrics:
         """One gradient step."""

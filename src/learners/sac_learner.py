@@ -92,7 +92,7 @@ class SACLearner(Learner):
             policy = self.mac.policy(head[:, :-1], batch.avail_taken)
             objective = q.objective(policy, alpha) if agent is None else q.objective(policy, alpha, agent)
             policy_loss = masked_mean(objective, batch.mask)
-            parts.append({"policy_loss": policy_loss.detach(), "actor_grad_norm": self.optimise("actor", policy_loss)})
+            parts.append({"policy_loss": policy_loss.detach(), "actor_grad_norm": self.move(policy_loss, agent)})
         metrics |= averaged(parts)
 
         # temperatures: minimise E[-log alpha (log pi + H_target)]
@@ -109,6 +109,17 @@ class SACLearner(Learner):
         if self.params.update_order == "together":
             return [None]
         return [*th.randperm(self.env_info.n_agents, generator=self.rng).tolist()]
+
+    def move(self, loss: Tensor, agent: int | None) -> Tensor:
+        """One step of all actors, or of one: the others' second moments rest, which RMSprop would shrink by zeros."""
+        flat, state = self.flat["actor"], self.optimisers["actor"].state
+        if agent is None:
+            return self.optimise("actor", loss)
+        before = state[flat.vector]["square_avg"].clone() if state else th.zeros_like(flat.vector)
+        norm = self.optimise("actor", loss)
+        moments = state[flat.vector]["square_avg"]
+        moments.copy_(th.where(flat.part(agent), moments, before))
+        return norm
 
     def judge(self, batch: TrainBatch) -> Any:
         """The critics where actions were taken, a `SoftQ`."""

@@ -32,16 +32,23 @@ class FlatParameters:
             raise ValueError("no parameters to train")
         if any(len(weight.untyped_storage()) > weight.nbytes for weight in self.parameters):
             raise ValueError("a parameter is part of another tensor; one optimiser trains it at most")
-        spans = [-(-weight.numel() // ALIGN) * ALIGN for weight in self.parameters]
-        self.vector = nn.Parameter(th.zeros(sum(spans), device=device, dtype=self.parameters[0].dtype))
+        self._spans = [-(-weight.numel() // ALIGN) * ALIGN for weight in self.parameters]
+        self.vector = nn.Parameter(th.zeros(sum(self._spans), device=device, dtype=self.parameters[0].dtype))
         self.vector.grad = th.zeros_like(self.vector)
-        self._grads = self._views(self.vector.grad, spans)
-        for weight, view in zip(self.parameters, self._views(self.vector.data, spans), strict=True):
+        self._grads = self._views(self.vector.grad)
+        for weight, view in zip(self.parameters, self._views(self.vector.data), strict=True):
             view.copy_(weight.data)
             weight.data = view
 
-    def _views(self, vector: Tensor, spans: list[int]) -> list[Tensor]:
-        parts = zip(vector.split(spans), self.parameters, strict=True)
+    def part(self, index: int) -> Tensor:
+        """Where in `vector` entry `index` of every parameter's first axis lies, for example one agent's: booleans."""
+        where = th.zeros_like(self.vector, dtype=th.bool, requires_grad=False)
+        for view in self._views(where):
+            view[index] = True
+        return where
+
+    def _views(self, vector: Tensor) -> list[Tensor]:
+        parts = zip(vector.split(self._spans), self.parameters, strict=True)
         return [part[: weight.numel()].view(weight.shape) for part, weight in parts]
 
     def differentiate(self, loss: Tensor) -> None:

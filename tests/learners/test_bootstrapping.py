@@ -79,7 +79,7 @@ def test_critics_of_every_agent(alg, space):
 
 
 def test_dop_off_and_on_policy():
-    """y_t = V_t + delta_t + c_{t+1} delta_{t+1}, delta_t = r_t + gamma V_{t+1} - V_t; the TD(lambda) return of V_{t+1}."""
+    """Off y_t = V_t + delta_t + c_{t+1} delta_{t+1}, delta_t = r_t + gamma V_{t+1} - V_t; on the TD(lambda) return."""
     keys = KEYS | {"tree_lambda": 0.5, "critic_each_step": False, "kappa": 0.25}
     learner = make_learner(make_config("dop", **keys), make_info())
     constant(learner.mac.agent, 0.0)

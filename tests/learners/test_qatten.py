@@ -6,6 +6,8 @@ import pytest
 import torch as th
 
 from helpers import make_config, make_info, make_learner, random_buffer
+from modules.mixers.mixer import MixerShape
+from modules.mixers.qatten import UnitAttention
 from value_helpers import ONLINE, TARGET, Constant, capture_loss, pair_batch, pair_learner, train_on_every_joint_action
 
 
@@ -40,6 +42,18 @@ def test_attention_looks_at_unit_slices_or_at_observations():
         slices = state[..., : 3 * dim].unflatten(-1, (3, dim))
         expected = batch.obs if given.unit_dim is None else batch.state[..., :6].unflatten(-1, (3, 2))
         assert th.equal(slices, expected)
+
+
+def test_heads_weigh_the_same_without_their_weights():
+    """Each of 4 softmax heads adds 1 over the agents; with weights |MLP(s)| the sum is another one at every state."""
+    info = make_info()
+    state = th.randn(2, 3, info.state_dim)
+    plain, weighted = (
+        UnitAttention(MixerShape(info.n_agents, info.state_dim, 4, weighted_heads=on))(state).sum(-1)
+        for on in (False, True)
+    )
+    th.testing.assert_close(plain, th.full((2, 3), 4.0))
+    assert weighted.std() > 1e-3
 
 
 def test_mostly_ends_in_the_suboptimum():

@@ -92,3 +92,19 @@ def test_finds_the_optimum_and_the_payoffs(alg):
         table, q_joint, greedy_payoff = train_on_every_joint_action(alg, 600, seed, lr=1e-3)
         assert greedy_payoff == 8.0
         np.testing.assert_allclose(q_joint, table, atol=1.0)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_histories_are_those_of_acting_step_by_step(shared):
+    """Utilities and histories of whole episodes, ragged ones too, are what the agents compute one step at a time."""
+    learner = make_learner(make_config("qtran_base", share_parameters=shared), make_info())
+    batch = random_buffer(learner.env_info).recent(6)
+    agent, inputs = learner.mac.agent, batch.inputs(learner.mac.spec)
+    q_all, histories = learner.unroll(agent, batch)
+    assert len(set(batch.lengths)) > 1
+    hidden = agent.init_hidden(len(batch.lengths))
+    for t in range(inputs.shape[1]):
+        q, hidden = agent.step(inputs[:, t], hidden)
+        real = th.tensor(batch.lengths) >= t
+        th.testing.assert_close(q_all[real, t], q[real])
+        th.testing.assert_close(histories[real, t], hidden[real])

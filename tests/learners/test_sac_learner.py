@@ -122,6 +122,29 @@ def test_hasac_moves_one_agent_after_the_other(space):
     assert moved_agents(together, batch) == [{0, 1, 2}]
 
 
+def test_second_moments_of_waiting_agents_rest():
+    """After one update v = (1 - 0.99) g^2 of an agent's own turn, not 0.99 or 0.99^2 times that."""
+    info = make_info()
+    learner, turns = make_learner(make_config("hasac", grad_norm_clip=1e9), info), []
+    optimise, flat, order = learner.optimise, learner.flat["actor"], []
+
+    def spy(name, loss):
+        norm = optimise(name, loss)
+        if name == "actor":
+            turns.append(flat.vector.grad.clone())
+        return norm
+
+    learner.optimise = spy
+    learner.update(random_buffer(info).recent(4), 0)
+    moments = learner.optimisers["actor"].state[flat.vector]["square_avg"]
+    for gradient in turns:
+        (agent,) = [k for k in range(info.n_agents) if gradient[flat.part(k)].any()]
+        order.append(agent)
+        own = flat.part(agent)
+        th.testing.assert_close(moments[own], 0.01 * gradient[own].square())
+    assert sorted(order) == [0, 1, 2]
+
+
 @pytest.mark.parametrize(
     ("alg", "keys", "message"),
     [

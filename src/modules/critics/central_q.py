@@ -55,5 +55,6 @@ class CriticScope:
 
 SCOPES = {
     "own": CriticScope(InputSpec(last_action=False), False, own_actions),  # Q_i(o_i, u_i)
+    "own_state": CriticScope(InputSpec(state=True, last_action=False), False, own_actions),  # Q_i(s, o_i, u_i)
     "joint": CriticScope(InputSpec(state=True, last_action=False), True, joint_actions),  # Q_i(s, o_i, u_1..u_N)
 }

@@ -26,6 +26,7 @@ class MixerShape:
     n_heads: int = 4
     lambda_net: str = "auto"
     unit_dim: int = 1
+    weighted_heads: bool = True  # of attention mixers: whether the state weighs the heads
 
 
 class Mixer(nn.Module, ABC):

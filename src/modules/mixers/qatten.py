@@ -20,6 +20,8 @@ LOGIT_PENALTY = 1e-3  # coefficient of the squared attention logits in the loss
 class UnitAttention(nn.Module):
     """W_i(s) = sum_p w_p(s) a_{p,i}(s) with a_p = softmax_i(e_p(s) . K_p s_i / sqrt(d)), w_p = |MLP(s)|_p.
 
+    Without `weighted_heads` every w_p is 1.
+
     s_i is agent i's slice: the first N D entries of the state are one slice per agent.
     """
 
@@ -34,7 +36,7 @@ class UnitAttention(nn.Module):
             nn.Linear(shape.state_dim, QUERY_HIDDEN), nn.ReLU(), nn.Linear(QUERY_HIDDEN, width, bias=False)
         )
         self.key = nn.Linear(shape.unit_dim, width, bias=False)
-        self.head_weights = mlp(shape.state_dim, QUERY_HIDDEN, shape.n_heads)
+        self.head_weights = mlp(shape.state_dim, QUERY_HIDDEN, shape.n_heads) if shape.weighted_heads else None
 
     def logits(self, state: Tensor) -> Tensor:
         """Dot products of queries and keys before the division by sqrt(d): `[B,T,S]` -> `[B,T,P,N]`."""
@@ -46,6 +48,8 @@ class UnitAttention(nn.Module):
     def forward(self, state: Tensor) -> Tensor:
         """Weights of the agents, `[B,T,S]` -> `[B,T,N]`, not negative."""
         attention = th.softmax(self.logits(state) / math.sqrt(self.heads[1]), dim=-1)  # [B,T,P,N]
+        if self.head_weights is None:
+            return attention.sum(-2)
         return (self.head_weights(state).abs().unsqueeze(-1) * attention).sum(-2)
 
     def penalty(self, state: Tensor) -> Tensor:
