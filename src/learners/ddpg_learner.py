@@ -79,7 +79,6 @@ class DDPGLearner(Learner):
         q, frozen_q = self.critic.at(inputs[:, :-1], batch.rows_taken)
         values = self.joint(q, batch.actions_enc, batch.actions_enc, self.mixer, state[:, :-1])
         loss = masked_mean((values - targets).square(), batch.mask)
-        metrics = {"loss": loss.detach(), "grad_norm": self.optimise("critic", loss)}
 
         # actors: minimise -Q(mu(tau)), through the frozen critic: the chain rule over actions
         head = self.mac.unroll(batch)[:, :-1]  # [B,T,N,F]
@@ -88,7 +87,8 @@ class DDPGLearner(Learner):
         gain = masked_mean(self.joint(frozen_q, fresh, batch.actions_enc, mixer, state[:, :-1]), batch.mask)
         penalty = masked_mean(head.square().mean(-1), batch.mask)
         norm = self.optimise("actor", self.params.output_penalty * penalty - gain)
-        metrics |= {"policy_loss": -gain.detach(), "actor_grad_norm": norm}
+        metrics = {"policy_loss": -gain.detach(), "actor_grad_norm": norm, "loss": loss.detach()}
+        metrics["grad_norm"] = self.optimise("critic", loss)  # after the actors, who look through it
         return metrics | td_metrics(values, targets, batch.mask)
 
     def joint(self, q: ActionValue, own: Tensor, others: Tensor, mixer: Judge, state: Tensor) -> Tensor:

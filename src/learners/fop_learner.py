@@ -65,7 +65,8 @@ class FOPLearner(Learner):
             targets = self.td_targets(batch, inputs, fresh, log_prob, t_env)  # [B,T,1]
 
         q = self.critic.judge(inputs[:, :-1], batch.rows_taken, batch.avail_taken, self.rng)
-        metrics = self.learn_critic(batch, q, inputs[:, :-1], targets, alpha_i)
+        q_joint, advantages = self.joint_q(batch, q, inputs[:, :-1], alpha_i)  # before any step, like all losses
+        metrics: Metrics = {}
 
         # eq. (10): V_i -> E_{u_i ~ pi_i}[Q_i - alpha_i log pi_i]
         if self.value is not None:
@@ -86,6 +87,8 @@ class FOPLearner(Learner):
         if alpha_loss is not None:
             self.optimise("alpha", masked_mean(alpha_loss, batch.mask))
         entropy = masked_mean(-log_prob[:, :-1], batch.mask)
+        # eq. (9), last: (10) and (11) look through the critic's weights
+        metrics |= self.learn_critic(batch, q_joint, advantages, targets)
         return metrics | {"alpha": self.temperature.team(t_env), "entropy": entropy}
 
     def td_targets(self, batch: TrainBatch, inputs: Tensor, fresh: Tensor, log_prob: Tensor, t_env: int) -> Tensor:
@@ -111,11 +114,8 @@ class FOPLearner(Learner):
             return lambda_returns(reward, batch.terminated, next_q, batch.mask, gamma, p.td_lambda)
         return lambda_returns(batch.reward, batch.terminated, next_q, batch.mask, gamma, p.td_lambda) + bonus
 
-    def learn_critic(
-        self, batch: TrainBatch, q: QFunction, inputs: Tensor, targets: Tensor, alpha_i: Tensor
-    ) -> Metrics:
+    def learn_critic(self, batch: TrainBatch, q_joint: Tensor, advantages: Tensor, targets: Tensor) -> Metrics:
         """Eq. (9): minimise (Q_jt(tau,u) - y)^2 over Q_i, V_jt and lambda, for each of the K pairs."""
-        q_joint, advantages = self.joint_q(batch, q, inputs, alpha_i)
         loss = masked_mean((q_joint - targets).square(), batch.mask)
         norm = self.optimise("critic", loss * len(q_joint))
         if self.temperature.from_lambda:  # alpha_i from the first mixer's lambda_i
@@ -132,7 +132,7 @@ class FOPLearner(Learner):
         return q_joint, utilities.detach() - baseline
 
     def evaluate_actions(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
-        """Means over the K critics, at the temperature of the end of the schedule."""
+        """Means over the K critics, at the temperature of step `t_max`, also where a run ended earlier."""
         inputs = batch.inputs(self.spec)[:, :-1]
         q = self.critic.judge(inputs, batch.rows_taken, batch.avail_taken, self.rng)
         q_joint, _ = self.joint_q(batch, q, inputs, self.temperature.individual(self.config.t_max))

@@ -82,8 +82,7 @@ class SACLearner(Learner):
         q = self.judge(batch)
         values = q.taken(batch.actions)  # [K,B,T,n]
         loss = masked_mean((values - targets).square(), batch.mask)
-        metrics = {"loss": loss.detach(), "grad_norm": self.optimise("critic", loss * self.params.n_critics)}
-        metrics |= td_metrics(values, targets, batch.mask)
+        metrics = {"loss": loss.detach()} | td_metrics(values, targets, batch.mask)
 
         # actors: minimise E_pi[alpha_i log pi_i - min_k Q], all at once or in turns
         parts: list[Metrics] = []
@@ -94,6 +93,7 @@ class SACLearner(Learner):
             policy_loss = masked_mean(objective, batch.mask)
             parts.append({"policy_loss": policy_loss.detach(), "actor_grad_norm": self.move(policy_loss, agent)})
         metrics |= averaged(parts)
+        metrics["grad_norm"] = self.optimise("critic", loss * self.params.n_critics)  # after those who look through it
 
         # temperatures: minimise E[-log alpha (log pi + H_target)]
         with th.no_grad():

@@ -77,7 +77,7 @@ class Config:
     lr: Rate
     critic_lr: Rate
     optimiser: Literal["rmsprop", "adam", "amsgrad"]
-    optim_alpha: Annotated[float, Range(0.0, 1.0)]
+    optim_alpha: Annotated[float, Range(0.0, below=1.0)]
     optim_eps: Annotated[float, Range(0.0)]
     grad_norm_clip: Rate
     target_update_interval: Count

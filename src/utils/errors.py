@@ -32,11 +32,13 @@ class Range:
         low: smallest allowed value.
         high: largest allowed value.
         above: the value must be greater than this.
+        below: the value must be less than this.
     """
 
     low: float | None = None
     high: float | None = None
     above: float | None = None
+    below: float | None = None
 
     def holds(self, value: float | None) -> bool:
         """Tell whether `value` lies within the bounds; None, where the type allows it, always does."""
@@ -44,11 +46,12 @@ class Range:
             (self.low is None or value >= self.low)
             and (self.high is None or value <= self.high)
             and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
         )
 
     def __str__(self) -> str:
         """Describe the bounds, for example " >= 0 and <= 1"."""
-        signs = ((">=", self.low), (">", self.above), ("<=", self.high))
+        signs = ((">=", self.low), (">", self.above), ("<=", self.high), ("<", self.below))
         return " and".join(f" {sign} {bound}" for sign, bound in signs if bound is not None)
 
 

@@ -139,3 +139,17 @@ def test_steps_after_gradients_have_vanished(optimiser, moves):
     learner.optimise("q", 0.01 * weight.sum())
     step = (before - weight.detach()).mean().item()
     assert step == pytest.approx(1e-3 if moves else 1e-4, rel=0.03)
+
+
+LOOK_THROUGH = ("fop", "fop_official", "macpf", "isac", "masac", "hasac", "maddpg", "facmac", "dop_det")
+
+
+@pytest.mark.parametrize(("alg", "space"), [case for case in CASES if case[0] in LOOK_THROUGH])
+def test_actors_read_the_critic_as_it_was_before_its_step(alg, space):
+    """The first update's policy loss and gradient do not depend on how far the critic moves in it."""
+    info, seen = make_info(space), []
+    for rate in (1e-9, 1.0):
+        learner = make_learner(make_config(alg, critic_lr=rate), info)
+        metrics = learner.update(random_buffer(info).recent(4), 0)
+        seen.append([metrics["policy_loss"].item(), metrics["actor_grad_norm"].item()])
+    assert seen[0] == seen[1]
