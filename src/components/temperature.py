@@ -24,8 +24,8 @@ class Temperature(nn.Module):
 
     The paper's rule is alpha_i = alpha E_{pi_i}[Q_i - V_i] / E_{pi_jt}[lambda_i (Q_i - V_i)], that is alpha over
     the advantage-weighted mean of lambda_i. Numerator and denominator can both approach 0, so the weights are
-    |Q_i - V_i|, the mean is a moving average over replayed actions (the paper's are over the policies), and the ratio is
-    clamped to [0.1, 10].
+    |Q_i - V_i|, the mean is a moving average over replayed actions (the paper's are over the policies), and the
+    ratio is clamped to [0.1, 10].
 
     Args:
         schedule: alpha as a function of env steps.
