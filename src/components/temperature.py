@@ -76,7 +76,7 @@ class AutoTemperature(Temperature):
         return self.log_alpha.detach().exp()
 
     def loss(self, log_prob: Tensor, target_entropy: Tensor) -> Tensor | None:
-        """-log_alpha (sum_i log pi_i + H_target), for `log_prob` = E_pi[log pi_i] and H_i `[B,T,N]` -> `[B,T,1]`."""
+        """-log_alpha (sum_i log pi_i + H_target), for sampled or mean log pi_i and H_i `[B,T,N]` -> `[B,T,1]`."""
         return -self.log_alpha * (log_prob + target_entropy).sum(-1, keepdim=True).detach()
 
 

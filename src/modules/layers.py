@@ -118,10 +118,7 @@ def frozen(module: nn.Module) -> Callable[..., Tensor]:
 
 
 class Ensemble(nn.Module):
-    """K modules of the same kind called side by side: results are stacked on a leading axis.
-
-    Tensors named in `per_member` carry a leading K and member k gets slice k; all others are shared.
-    """
+    """K mixers called side by side: results are stacked on a leading axis."""
 
     def __init__(self, members: list[nn.Module]) -> None:
         super().__init__()
@@ -132,9 +129,10 @@ class Ensemble(nn.Module):
         """The first member."""
         return self.members[0]
 
-    def forward(self, utilities: Tensor, state: Tensor, **per_member: Tensor | None) -> Tensor:
-        """Mixer call with `utilities [K,B,T,N]`, `state [B,T,S]`, `baseline [K,B,T,N]` -> `[K,B,T,1]`."""
-        actions, baseline = per_member.get("actions"), per_member.get("baseline")
+    def forward(
+        self, utilities: Tensor, state: Tensor, *, actions: Tensor | None = None, baseline: Tensor | None = None
+    ) -> Tensor:
+        """One slice a member of `utilities`, `baseline [K,B,T,N]`; `state [B,T,S]`, `actions [B,T,N,U]` -> `[K,B,T,1]`."""
         return th.stack(
             [
                 mixer(utilities[k], state, actions=actions, baseline=None if baseline is None else baseline[k])

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class MixerShape:
-    """Sizes a mixer may need: agents N, state S, encoded action U, width of its networks, heads, hidden layers.
+    """Sizes a mixer may need: agents N, state S, encoded action U, width of networks, heads, lambda network.
 
     The first N * unit_dim entries of the state are one slice per agent, for mixers that look at units.
     """
