@@ -132,7 +132,7 @@ class Ensemble(nn.Module):
     def forward(
         self, utilities: Tensor, state: Tensor, *, actions: Tensor | None = None, baseline: Tensor | None = None
     ) -> Tensor:
-        """One slice a member of `utilities`, `baseline [K,B,T,N]`; `state [B,T,S]`, `actions [B,T,N,U]` -> `[K,B,T,1]`."""
+        """`utilities` and `baseline [K,B,T,N]`, `state [B,T,S]`, `actions [B,T,N,U]` -> `[K,B,T,1]`."""
         return th.stack(
             [
                 mixer(utilities[k], state, actions=actions, baseline=None if baseline is None else baseline[k])
