@@ -132,10 +132,10 @@ class FOPLearner(Learner):
         return q_joint, utilities.detach() - baseline
 
     def evaluate_actions(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
-        """Means over the K critics, at the temperature of step `t_max`, also where a run ended earlier."""
+        """Means over the K critics, at the temperature of the last update."""
         inputs = batch.inputs(self.spec)[:, :-1]
         q = self.critic.judge(inputs, batch.rows_taken, batch.avail_taken, self.rng)
-        q_joint, _ = self.joint_q(batch, q, inputs, self.temperature.individual(self.config.t_max))
+        q_joint, _ = self.joint_q(batch, q, inputs, self.temperature.individual(self.t_env))
         return q_joint.mean(0), q.taken(batch.actions).mean(0)
 
     def baseline(self, q: QFunction, inputs: Tensor, rows: list[int], alpha_i: Tensor) -> Tensor:

@@ -68,6 +68,7 @@ class Learner(nn.Module, ABC):
         self.mac: Any = mac  # of class `mac_class`
         self.params: Any = config.params
         self.n_updates = 0
+        self.t_env = config.t_max  # env steps when the last update was made; schedules' end before the first
         self.targets = nn.ModuleDict()
         self.flat: dict[str, FlatParameters] = {}  # by optimiser: the parameters it trains
         self.optimisers: dict[str, th.optim.Optimizer] = {}
@@ -96,7 +97,7 @@ class Learner(nn.Module, ABC):
     def update(self, batch: TrainBatch, t_env: int) -> Metrics:
         """`learn`, then move the targets if they are due."""
         metrics = self.learn(batch, t_env)
-        self.n_updates += 1
+        self.n_updates, self.t_env = self.n_updates + 1, t_env
         self._update_targets()
         return metrics
 
@@ -148,6 +149,7 @@ class Learner(nn.Module, ABC):
             "networks": self.state_dict(),
             "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
             "n_updates": self.n_updates,
+            "t_env": self.t_env,
             "rng": self.rng.get_state(),
         }
 
@@ -157,4 +159,5 @@ class Learner(nn.Module, ABC):
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
         self.n_updates = state["n_updates"]
+        self.t_env = state.get("t_env", self.config.t_max)  # not in checkpoints of versions before
         self.rng.set_state(state["rng"].cpu())

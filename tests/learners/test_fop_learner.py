@@ -3,9 +3,10 @@
 import math
 
 import pytest
+import torch as th
 
 from cases import GAMMA, LAMBDA, constant, two_episodes
-from helpers import DISCRETE, make_config, make_info, make_learner
+from helpers import DISCRETE, make_config, make_info, make_learner, random_buffer
 from value_helpers import Constant
 
 ALPHA = 0.5
@@ -51,3 +52,17 @@ def test_released_loss_by_hand():
     targets = (first + ALPHA * m[0][1], last + ALPHA * m[0][2], 3 + ALPHA * m[1][1])
     loss = prepared("fop_official").update(batch, 0)["loss"].item()
     assert loss == pytest.approx(sum((1 - shift - y) ** 2 for y in targets) / 3, rel=1e-4)
+
+
+def test_recorded_values_are_those_of_the_last_update_s_temperature():
+    """A run that ends halfway along the schedule shows Q_jt with the alpha of its last update, also after a restart."""
+    config = make_config("fop", alpha_start=1.0, alpha_finish=0.01, alpha_anneal_time=1000, t_max=1000)
+    learner, batch = make_learner(config, make_info()), random_buffer(make_info()).recent(4)
+    learner.update(batch, 500)
+    early, _ = learner.evaluate_actions(batch)
+    restored = make_learner(config, make_info(), seed=1)
+    restored.restore(learner.state())
+    assert th.equal(restored.evaluate_actions(batch)[0], early)
+    learner.t_env = 1000
+    late, _ = learner.evaluate_actions(batch)
+    assert (early - late).abs().max() > 0.01
