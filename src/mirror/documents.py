@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ OUTPUT_BYTES = 1 << 20  # of the captured output, the last ones
 INFO_BYTES = 4 << 20  # of PyMARL's lists in `info`; longer ones are in `metrics` alone
 FILE_BYTES = 256 << 20  # the largest file that is stored
 INT64 = 2**63
+HALF_WRITTEN = (0.02, 0.1, 0.5)  # seconds between attempts to read a file that is being written
 
 
 def identity(run_dir: Path) -> str:
@@ -36,7 +38,7 @@ def identity(run_dir: Path) -> str:
     file = run_dir / IDENTITY
     if file.exists():
         return str(json.loads(file.read_text())["uid"])
-    run = json.loads((run_dir / "run.json").read_text())
+    run = read_json(run_dir / "run.json")
     with (run_dir / METRICS).open() if (run_dir / METRICS).exists() else open(os.devnull) as opened:
         header = opened.readline()
     beginning = [run["host"].get("hostname"), run["start_time"], run_dir.name, header]
@@ -87,8 +89,18 @@ def _is_artifact(path: Path) -> bool:
 
 
 def read_json(path: Path) -> Any:
-    """The contents of a file, an empty dictionary if it does not exist."""
-    return json.loads(path.read_text()) if path.exists() else {}
+    """The contents of a file, an empty dictionary if it does not exist.
+
+    Sacred rewrites its files in place at every heartbeat: what is only half there is read again a moment later.
+    """
+    if not path.exists():
+        return {}
+    for pause in HALF_WRITTEN:
+        try:
+            return json.loads(path.read_text())
+        except json.JSONDecodeError:
+            time.sleep(pause)
+    return json.loads(path.read_text())
 
 
 def safe(value: Any) -> Any:
