@@ -102,8 +102,9 @@ class COMALearner(Learner):
             loss = masked_mean((values - y).square(), mask)
             parts.append({"loss": loss.detach(), "grad_norm": self.optimise("critic", loss)})
             judged.insert(0, values.detach())  # the last step is the first
-        real = slice(0, sum(value.shape[1] for value in judged))  # steps that any episode has
-        return averaged(parts) | td_metrics(th.cat(judged, dim=1), targets[:, real], batch.mask[:, real])
+        values = th.cat(judged, dim=1)  # of the steps that any episode has
+        real = slice(values.shape[1])
+        return averaged(parts) | td_metrics(values, targets[:, real], batch.mask[:, real])
 
     def evaluate_actions(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
         """Mean over agents of Q_i(s, u), which all estimate the team's return, and log pi_i."""

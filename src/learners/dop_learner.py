@@ -133,9 +133,9 @@ class DOPLearner(Learner):
             norm = self.optimise("critic", loss)
             parts.append({"loss": loss.detach(), "grad_norm": norm})
             values.append(q_tot.detach())
-        q_tot, real = th.cat(values, dim=1), slice(0, sum(value.shape[1] for value in values))
-        targets = th.where(newest > 0, on, off)[:, real]
-        return averaged(parts) | td_metrics(q_tot, targets, batch.mask[:, real])
+        q_tot = th.cat(values, dim=1)  # of the steps that any episode has
+        targets, real = th.where(newest > 0, on, off), slice(q_tot.shape[1])
+        return averaged(parts) | td_metrics(q_tot, targets[:, real], batch.mask[:, real])
 
     def values(self, batch: TrainBatch, inputs: Tensor, steps: slice, rows: list[int]) -> tuple[Tensor, Tensor]:
         """Q_tot `[B,t,1]` and Q_i `[B,t,N]` of the stored actions at `steps`, from their inputs `[B,t,N,I]`."""

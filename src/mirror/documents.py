@@ -38,7 +38,7 @@ def identity(run_dir: Path) -> str:
     file = run_dir / IDENTITY
     if file.exists():
         return str(json.loads(file.read_text())["uid"])
-    run = read_json(run_dir / "run.json")
+    run = _read_whole(run_dir / "run.json")
     with (run_dir / METRICS).open() if (run_dir / METRICS).exists() else open(os.devnull) as opened:
         header = opened.readline()
     beginning = [run["host"].get("hostname"), run["start_time"], run_dir.name, header]
@@ -93,8 +93,10 @@ def read_json(path: Path) -> Any:
 
     Sacred rewrites its files in place at every heartbeat: what is only half there is read again a moment later.
     """
-    if not path.exists():
-        return {}
+    return _read_whole(path) if path.exists() else {}
+
+
+def _read_whole(path: Path) -> Any:
     for pause in HALF_WRITTEN:
         try:
             return json.loads(path.read_text())

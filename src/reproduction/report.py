@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shlex
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from io import BytesIO
@@ -103,8 +104,9 @@ def provenance(study: Study, results: Sequence[Result]) -> str:
 
 def command(study: Study) -> str:
     """The command that makes this page."""
-    limit = "" if study.t_max is None else f" --t-max {study.t_max}"
-    return f"python src/reproduce.py {study.name} --seeds {study.seeds}{limit}"
+    given = [f"--method {shlex.quote(name)}" for name in study.chosen]
+    given += [f"--{flag} {value}" for flag, value in (("seeds", study.limit), ("t-max", study.t_max)) if value]
+    return " ".join(["python src/reproduce.py", study.name, *given])
 
 
 def seconds(result: Result) -> float:

@@ -117,6 +117,7 @@ class Study:
         limit: no case has more seeds than this.
         t_max: no run has more env steps than this; None: as many as its own keys say.
         missing: names of the methods whose algorithm does not exist in this version.
+        chosen: names of the methods it was cut down to; none: it was not.
     """
 
     name: str
@@ -127,6 +128,7 @@ class Study:
     missing: tuple[str, ...] = ()
     limit: int | None = None
     t_max: int | None = None
+    chosen: tuple[str, ...] = ()
 
     def cells(self) -> list[Cell]:
         """All runs: case by case and seed by seed, so that an interrupted study has something of everything."""
@@ -146,7 +148,8 @@ class Study:
                 raise UserError(
                     f"{self.name}: unknown method {name!r}{nearest(name, known)}; known: {'; '.join(known)}"
                 )
-        return replace(self, methods=tuple(method for method in self.methods if method.name in names))
+        methods = tuple(method for method in self.methods if method.name in names)
+        return replace(self, methods=methods, chosen=tuple(method.name for method in methods))
 
     def seeds_of(self, case: Case) -> int:
         """Number of seeds of a case; they are 0, 1, ..."""

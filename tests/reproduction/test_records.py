@@ -10,6 +10,7 @@ import yaml
 from main import main as run
 from reproduce import main
 from reproduction.records import Records
+from reproduction.report import command as page_command
 from reproduction.result import read_result
 from reproduction.session import command as command_of
 from reproduction.session import execute, folder, goes_on, is_finished
@@ -99,3 +100,15 @@ def test_a_run_that_was_cut_short_goes_on_from_its_checkpoint(config_dir, tmp_pa
     changed = load("small", 1).cells()[0]
     assert changed.run_id != cell.run_id
     assert command_of(changed, tmp_path)[0] == "--file_storage"
+
+
+@pytest.mark.parametrize(
+    ("seeds", "methods", "expected"),
+    [
+        (None, [], "python src/reproduce.py mtq_success"),  # its cases have 100, 20 and 5 seeds: --seeds would cut them
+        (3, ["FOP, alpha learned"], "python src/reproduce.py mtq_success --method 'FOP, alpha learned' --seeds 3"),
+    ],
+)
+def test_the_command_on_a_page_makes_that_page(seeds, methods, expected):
+    study = load("mtq_success", seeds)
+    assert page_command(study.only(methods) if methods else study) == expected
