@@ -29,7 +29,14 @@ def test_a_study_from_command_to_files_and_again(config_dir, tmp_path, capsys):
     rows = list(csv.DictReader((out / "small.csv").open()))
     assert [(row["method"], row["seed"]) for row in rows] == [("VDN", "0"), ("VDN", "1"), ("QMIX", "0"), ("QMIX", "1")]
     page = (out / "small.md").read_text()
-    for text in ("# A small study", "Runs: 4 of 4", "--seeds 2", "| 3.0 (C) |", "**6.0 (C)**", "## QMIX, as given"):
+    for text in (
+        "# A small study",
+        "Runs: 4 of 4",
+        "reproduce.py small`",
+        "| 3.0 (C) |",
+        "**6.0 (C)**",
+        "## QMIX, as given",
+    ):
         assert text in page
 
     times = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/run.json")}
