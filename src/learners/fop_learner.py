@@ -41,9 +41,8 @@ class FOPLearner(Learner):
         )
         self.critic = make_critic(AGENTS[p.critic](shape), self.space)
         self.value = Head(AGENTS[p.critic](shape), 1) if p.value_function(self.space) == "network" else None
-        sizes = MixerShape(
-            info.n_agents, info.state_dim, self.space.enc_dim, p.mixing_embed_dim, p.lambda_heads, p.lambda_net
-        )
+        dims = info.n_agents, info.state_dim, self.space.enc_dim, p.mixing_embed_dim
+        sizes = MixerShape(*dims, p.lambda_heads, p.lambda_net, lambda_max=p.lambda_max)
         self.mixer = Ensemble([MIXERS[p.mixing](sizes) for _ in range(n_critics)])
         self.temperature = make_temperature(p, info.n_agents)
         self.add_targets("critic", "mixer")

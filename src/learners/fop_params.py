@@ -18,6 +18,7 @@ class FOPParams:
     mixing_embed_dim: Width  # units of V_jt's hidden layer
     lambda_net: Literal["auto", "heads", "mlp"]  # auto: heads, or mlp where there is only one state
     lambda_heads: Copies  # heads of the lambda network
+    lambda_max: Annotated[float, Range(0.0)]  # upper bound of lambda_i of lambda_net=mlp; 0: none
     n_critics: Annotated[int, Range(0, 256)]  # K; targets use the minimum over K; 0: as `members` says
     critic: Literal["rnn", "mlp"]
     critic_last_action: bool  # whether Q_i reads the previous own action

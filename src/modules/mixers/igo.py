@@ -40,11 +40,15 @@ class HeadLambda(nn.Module):
 
 
 class MLPLambda(nn.Module):
-    """lambda = softplus(MLP(s, u)) + 1e-3 with two hidden layers: one-state games need the hidden layers."""
+    """lambda = softplus(x) - softplus(x - max) + 1e-3, x = MLP(s, u), between 1e-3 and max: docs/algorithms/fop.md.
+
+    Two hidden layers: one-state games need them. Where max is 0, lambda = softplus(x) + 1e-3 without a bound.
+    """
 
     def __init__(self, shape: MixerShape) -> None:
         super().__init__()
         joint = shape.state_dim + shape.n_agents * shape.action_dim
+        self.limit = shape.lambda_max
         self.net = mlp(joint, LAMBDA_HIDDEN, LAMBDA_HIDDEN, shape.n_agents)
         last = self.net[-1]
         assert isinstance(last, nn.Linear)
@@ -52,7 +56,9 @@ class MLPLambda(nn.Module):
 
     def forward(self, state: Tensor, actions: Tensor) -> Tensor:
         """`[B,T,S]`, `[B,T,N,U]` -> positive weights `[B,T,N]`."""
-        return F.softplus(self.net(th.cat((state, actions.flatten(-2)), dim=-1))) + LAMBDA_FLOOR
+        x = self.net(th.cat((state, actions.flatten(-2)), dim=-1))
+        weights = F.softplus(x) - F.softplus(x - self.limit) if self.limit else F.softplus(x)
+        return weights + LAMBDA_FLOOR
 
 
 def make_lambda_net(shape: MixerShape) -> HeadLambda | MLPLambda:

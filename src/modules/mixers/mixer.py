@@ -27,6 +27,7 @@ class MixerShape:
     lambda_net: str = "auto"
     unit_dim: int = 1
     weighted_heads: bool = True  # of attention mixers: whether the state weighs the heads
+    lambda_max: float = 0.0  # upper bound of FOP's lambda_i from an MLP; 0: none
 
 
 class Mixer(nn.Module, ABC):
