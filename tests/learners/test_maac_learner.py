@@ -34,6 +34,36 @@ def test_continuous_loss_by_hand():
     assert loss == pytest.approx(mean_square(1.0, [5.5, 6.5, 3.0]), rel=1e-4)
 
 
+def test_actor_loss_by_hand():
+    """Outputs 2 for every action, Q constant: advantages 0, the loss is .5 (log n)^2 + .1 x 2^2, n available actions.
+
+    -log pi sg(0 - .5 log pi) with pi = 1 / n is .5 (log n)^2 with a plus; mean over three real steps and agents.
+    """
+    keys = {"gamma": GAMMA, "alpha": ALPHA, "output_penalty": 0.1, "critic_lr": 1e-12}
+    learner, batch = make_learner(make_config("maac", **keys), make_info()), two_episodes(DISCRETE)
+    constant(learner.mac.agent, 2.0)
+    constant(learner.critic.out, 1.0)
+    entropy = batch.avail_actions.sum(-1).double().log()  # [B,T+1,N]
+    steps = th.stack((entropy[0, 0], entropy[0, 1], entropy[1, 0]))
+    by_hand = (ALPHA * steps.square() + 0.1 * 4).mean().item()
+    assert learner.update(batch, 0)["policy_loss"].item() == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_actors_go_where_q_is_higher():
+    """Q_i = 1 for the own action 2, else 0: only that action gains."""
+    info = make_info()
+    batch = random_buffer(info).recent(4)
+    learner = make_learner(make_config("maac", alpha=0.0, critic_lr=1e-12, lr=0.01), info)
+    constant(learner.mac.agent, 0.0)
+    constant(learner.critic.out, [0.0, 0.0, 1.0, 0.0])
+    for _ in range(20):
+        learner.update(batch, 0)
+    policy = learner.mac.policy(learner.mac.unroll(batch)[:, :-1], batch.avail_taken)
+    free = batch.avail_taken.all(-1) & (batch.mask > 0)  # [B,T,N], steps where every action is available
+    assert free.any()
+    assert (policy.probs[free].argmax(-1) == 2).all()
+
+
 def judged(space, seed=0):
     """A learner, a batch, its inputs and policies."""
     info = make_info(space)

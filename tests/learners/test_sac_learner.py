@@ -50,6 +50,45 @@ def test_continuous_loss_by_hand(alg):
     assert loss == pytest.approx(mean_square(1.0, [5.5, 6.5, 3.0]), rel=1e-4) == pytest.approx(18.1667, abs=1e-3)
 
 
+@pytest.mark.parametrize("alg", ALGS)
+def test_actor_loss_by_hand(alg):
+    """Uniform policies, Q_1 = 1 and Q_2 = 3: -1 - .5 H over the three real steps, H = log of the available actions.
+
+    ISAC: the mean over agents of their own H; the others: the sum over agents. HASAC's three turns are alike: nothing
+    moves a uniform policy where Q is constant.
+    """
+    batch = two_episodes(DISCRETE)
+    learner = prepared(alg, DISCRETE, n_critics=2)
+    with th.no_grad():
+        [weight for name, weight in learner.critic.named_parameters() if name.endswith("bias")][-1].view(2, -1)[1] = 3.0
+    entropy = batch.avail_actions.sum(-1).double().log()  # [B,T+1,N]
+    steps = [entropy[0, 0], entropy[0, 1], entropy[1, 0]]
+    by_step = [-1 - ALPHA * (step.mean() if alg == "isac" else step.sum()).item() for step in steps]
+    assert learner.update(batch, 0)["policy_loss"].item() == pytest.approx(sum(by_step) / 3, rel=1e-5)
+
+
+@pytest.mark.parametrize("alg", ALGS)
+def test_actors_go_where_q_is_higher(alg):
+    """Q(u) = u's own entry for action 2 (summed over agents with a central critic): only that action gains."""
+    info = make_info()
+    batch = random_buffer(info).recent(4)
+    learner = prepared(alg, DISCRETE, alpha_start=1e-9, n_critics=1)
+    preferred = th.nn.functional.one_hot(th.tensor(2), 4).float()
+    if alg == "isac":
+        constant(learner.critic, preferred.tolist())
+    else:
+        layer, last = learner.critic.head.first, learner.critic.head.last
+        with th.no_grad():
+            layer.weight[:, -12:, 0] = preferred.repeat(3)  # one hidden unit counts the agents that play it
+            last.weight[:, 0] = 1.0
+    for _ in range(3):
+        learner.update(batch, 0)
+    policy = learner.mac.policy(learner.mac.unroll(batch)[:, :-1], batch.avail_taken)
+    free = batch.avail_taken.all(-1) & (batch.mask > 0)  # [B,T,N], steps where every action is available
+    assert free.any()
+    assert (policy.probs[free].argmax(-1) == 2).all()
+
+
 @pytest.mark.parametrize("space", [DISCRETE, CONTINUOUS])
 @pytest.mark.parametrize("alg", ALGS)
 def test_actor_objective_has_no_gradient_to_the_critics(alg, space):

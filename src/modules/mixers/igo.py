@@ -13,6 +13,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from modules.layers import mlp
 from modules.mixers.mixer import Mixer, MixerShape
+from utils.errors import UserError
 
 LAMBDA_HIDDEN = 64  # units of the hidden layers of the MLP lambda network
 LAMBDA_FLOOR = 1e-3  # keeps lambda_i > 0 where softplus underflows
@@ -62,11 +63,22 @@ class MLPLambda(nn.Module):
 
 
 def make_lambda_net(shape: MixerShape) -> HeadLambda | MLPLambda:
-    """The network `shape.lambda_net` names; "auto" is heads, or mlp where there is only one state."""
+    """The network `shape.lambda_net` names; "auto" is heads, or mlp where there is only one state.
+
+    Raises:
+        UserError: a bound on lambda_i for the heads, which have none.
+    """
     kind = shape.lambda_net
     if kind == "auto":
         kind = "mlp" if shape.state_dim == 1 else "heads"
-    return MLPLambda(shape) if kind == "mlp" else HeadLambda(shape)
+    if kind == "mlp":
+        return MLPLambda(shape)
+    if shape.lambda_max:
+        raise UserError(
+            f"lambda_max={shape.lambda_max:g} bounds lambda_net=mlp only, lambda_net={shape.lambda_net} is the heads "
+            f"with {shape.state_dim} state features; allowed: lambda_max=0 or lambda_net=mlp"
+        )
+    return HeadLambda(shape)
 
 
 class IGOMixer(Mixer):

@@ -7,6 +7,7 @@ import torch as th
 
 from modules.mixers import REGISTRY, IGOMixer, LiteralIGOMixer
 from modules.mixers.mixer import MixerShape
+from utils.errors import UserError
 
 SHAPE = MixerShape(n_agents=2, state_dim=4, action_dim=3, embed_dim=8, n_heads=4)
 
@@ -65,11 +66,44 @@ def test_wrong_shapes_are_named(name):
             mixer(q, state)
 
 
-@pytest.mark.parametrize("lambda_net", ["heads", "mlp"])
-def test_igo_routing(lambda_net):
+def lambda_at(x, limit):
+    """lambda_i of the MLP whose last layer gives x whatever the state and the actions are."""
+    mixer = IGOMixer(MixerShape(2, 4, 3, lambda_net="mlp", lambda_max=limit))
+    last = mixer.lambda_net.net[-1]
+    th.nn.init.zeros_(last.weight)
+    th.nn.init.constant_(last.bias, x)
+    _, state, extra = inputs(1, 1)
+    return mixer.lambda_weights(state, extra["actions"]).flatten().tolist()
+
+
+def test_lambda_max_bounds_the_mlp_lambda():
+    """By hand, in both agents: log(1 + e^x) - log(1 + e^(x - max)) + 0.001; 0 means no bound."""
+    for x, limit, weight in (
+        (2.0, 0.0, 2.127928),  # 2.126928 + 0.001
+        (30.0, 0.0, 30.001),
+        (2.0, 10.0, 2.127593),  # less log(1 + e^-8) = 0.000335
+        (10.0, 10.0, 9.307898),  # 10.000045 - 0.693147 + 0.001
+        (30.0, 10.0, 10.001),
+        (-30.0, 10.0, 0.001),
+    ):
+        assert lambda_at(x, limit) == pytest.approx([weight, weight], abs=1e-5)
+
+
+def test_lambda_max_where_the_network_has_no_bound():
+    """The released code's heads: an error that names both ways out, instead of a key without effect."""
+    for kind in ("heads", "auto"):  # four state features: auto is heads
+        with pytest.raises(
+            UserError, match=r"lambda_max=10 bounds lambda_net=mlp only.*lambda_max=0 or lambda_net=mlp"
+        ):
+            IGOMixer(MixerShape(2, 4, 3, lambda_net=kind, lambda_max=10.0))
+    assert IGOMixer(MixerShape(2, 1, 3, lambda_max=10.0)).lambda_net.limit == 10.0
+
+
+@pytest.mark.parametrize(("lambda_net", "limit"), [("heads", 0.0), ("mlp", 0.0), ("mlp", 1.0)])
+def test_igo_routing(lambda_net, limit):
     """T7: value equals eq. (7) with V_jt = V + sum V_i; dQ_jt/dQ_i is 1 (ours), lambda_i (literal); V_i gets none."""
     th.manual_seed(2)
-    shape = MixerShape(2, 4, 3, 8, 4, lambda_net)
+    shape = MixerShape(2, 4, 3, 8, 4, lambda_net, lambda_max=limit)
     ours, literal = IGOMixer(shape), LiteralIGOMixer(shape)
     literal.load_state_dict(ours.state_dict())
     q, state, extra = inputs()
