@@ -5,9 +5,9 @@ mixer are the project's, with the sizes of the study `games`; `torch.func.vmap` 
 Simpler than in a run of main.py: policies are softmax(Q_i / alpha), what eq. (11) tends to. Data: random share from 1
 to 0.05 over the first half, four joint actions an update. alpha falls from 1 to its final value over the first half.
 
-Prints a row for each optimiser, initial bias of the lambda network and final alpha: runs whose greedy actions are (A,
-A); the smallest and the median margin min_i [Q_i(A) - max(Q_i(B), Q_i(C))]; the largest error of Q_jt, in the median
-run and in the worst one; runs whose error exceeds 0.3.
+Prints a row for each optimiser, initial bias and bound of the lambda network and final alpha: runs whose greedy actions
+are (A, A); the smallest and the median margin min_i [Q_i(A) - max(Q_i(B), Q_i(C))]; the largest error of Q_jt, in the
+median run and in the worst one; runs whose error exceeds 0.3.
 
 Shape legend: R runs, N agents, A actions, J joint actions, I inputs.
 """
@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch as th
 from torch import Tensor, nn
@@ -44,19 +45,29 @@ WRONG = 0.3  # an error of Q_jt that counts
 Weights = dict[str, Tensor]
 
 
+class Start(NamedTuple):
+    """The lambda network: its initial bias, None as PyTorch draws it, and its bound, 0 for none."""
+
+    bias: float | None
+    limit: float = 0.0
+
+
+LAMBDA_NETS = (Start(None), Start(LAMBDA_BIAS), Start(LAMBDA_BIAS, 10.0))
+
+
 class Model(nn.Module):
     """Q_i of every action and Q_jt of every joint action, in one state."""
 
-    def __init__(self, bias: float | None) -> None:
+    def __init__(self, start: Start) -> None:
         super().__init__()
         inputs = th.cat((th.ones(N, 1), th.zeros(N, A), th.eye(N)), dim=-1)  # observation, last action, agent
         self.register_buffer("inputs", inputs[None, None])  # [1,1,N,I]
         self.critic = Head(AGENTS["mlp"](AgentShape(N, inputs.shape[-1], 64)), A)
-        self.mixer = MIXERS["igo"](MixerShape(N, 1, A))
-        if bias is None:  # as PyTorch draws it
+        self.mixer = MIXERS["igo"](MixerShape(N, 1, A, lambda_max=start.limit))
+        if start.bias is None:
             self.mixer.lambda_net.net[-1].reset_parameters()
         else:
-            nn.init.constant_(self.mixer.lambda_net.net[-1].bias, bias)
+            nn.init.constant_(self.mixer.lambda_net.net[-1].bias, start.bias)
 
     def forward(self, alpha: Tensor) -> tuple[Tensor, Tensor]:
         """At temperature `alpha []`: Q_i `[N,A]` and Q_jt `[J]`."""
@@ -86,9 +97,9 @@ class Runs:
     rng: th.Generator
 
     @classmethod
-    def start(cls, runs: int, updates: int, bias: float | None, options: Mapping[str, object]) -> Runs:
+    def start(cls, runs: int, updates: int, start: Start, options: Mapping[str, object]) -> Runs:
         """Fresh networks for every run."""
-        models = [Model(bias) for _ in range(runs)]
+        models = [Model(start) for _ in range(runs)]
         weights, buffers = th.func.stack_module_state(models)
         optimiser = th.optim.Adam(list(weights.values()), LR, eps=EPS, fused=True, **options)  # type: ignore[arg-type]
         data = th.zeros(runs, updates * PER_UPDATE, dtype=th.long)
@@ -115,10 +126,10 @@ class Runs:
         return q
 
 
-def train(runs: int, updates: int, bias: float | None, options: Mapping[str, object], alpha_finish: float) -> list[str]:
+def train(runs: int, updates: int, start: Start, options: Mapping[str, object], alpha_finish: float) -> list[str]:
     """The row of one setting."""
     th.manual_seed(0)
-    many = Runs.start(runs, updates, bias, options)
+    many = Runs.start(runs, updates, start, options)
     q = th.zeros(runs, N, A)
     for number in range(updates):
         done = min(2.0 * number / updates, 1.0)
@@ -142,14 +153,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--updates", type=int, default=2500, help="updates of each run (default 2500)")
     given = parser.parse_args(argv)
     th.set_num_threads(1)
-    head = ["final alpha", "optimiser", "lambda bias", "(A, A)", "margin: least", "median", "error: median", "worst"]
-    print("| " + " | ".join([*head, f"> {WRONG:g}"]) + " |\n" + "| --- " * (len(head) + 1) + "|")
+    names = ["final alpha", "optimiser", "lambda bias", "lambda max", "(A, A)", "margin: least", "median"]
+    head = [*names, "error: median", "worst", f"> {WRONG:g}"]
+    print("| " + " | ".join(head) + " |\n" + "| --- " * len(head) + "|")
     optimisers = {"adam": ADAM, "amsgrad": AMSGRAD}
-    for alpha, name, bias in itertools.product((1.0, 0.01), optimisers, (None, LAMBDA_BIAS)):
-        row = train(given.runs, given.updates, bias, optimisers[name], alpha)
-        print(
-            "| " + " | ".join([f"{alpha:g}", name, "drawn" if bias is None else f"{bias:g}", *row]) + " |", flush=True
-        )
+    for alpha, name, start in itertools.product((1.0, 0.01), optimisers, LAMBDA_NETS):
+        row = train(given.runs, given.updates, start, optimisers[name], alpha)
+        bias = "drawn" if start.bias is None else f"{start.bias:g}"
+        print("| " + " | ".join([f"{alpha:g}", name, bias, f"{start.limit or 'none'}", *row]) + " |", flush=True)
 
 
 if __name__ == "__main__":
