@@ -49,6 +49,14 @@ def constant(module: th.nn.Module, output: float | list[float]) -> None:
     last.copy_(th.tensor(output).expand(last.shape))
 
 
+def prefers(learner: Learner, batch: TrainBatch, action: int) -> bool:
+    """Whether every policy of a batch, where all actions are available, thinks `action` the most probable."""
+    policy = learner.mac.policy(learner.mac.unroll(batch)[:, :-1], batch.avail_taken)
+    free = batch.avail_taken.all(-1) & (batch.mask > 0)  # [B,T,N]
+    assert free.any()
+    return bool((policy.probs[free].argmax(-1) == action).all())
+
+
 def play(alg: str, env: str, episodes: int, seed: int = 0, **overrides) -> tuple[Learner, float]:
     """Train by the loop's own order (collect, insert, update) on a game; returns the learner and a greedy return."""
     small = {"batch_size_run": 8, "batch_size": 32, "buffer_size": 5000, "agent": "mlp", "hidden_dim": 32}

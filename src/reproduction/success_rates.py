@@ -19,6 +19,7 @@ from reproduction.study import Case, Study
 
 ROW = 0.24  # inches of the figure a method
 PANEL = 3.0  # inches of the figure a case
+SIDE_BY_SIDE = 4  # cases in a row of the figure, so that it stays readable on a page
 
 Groups = dict[str, list[Learnt]]  # method -> runs
 
@@ -68,11 +69,15 @@ def _tables(case: Case, groups: Groups, report: Report) -> None:
 
 
 def _figure(by_case: Mapping[Case, Groups]) -> Figure:
-    """One panel a case: a dot and an interval for each method."""
+    """One panel a case, at most four side by side: a dot and an interval for each method."""
     names = list(dict.fromkeys(name for groups in by_case.values() for name in groups))
-    size = (PANEL * len(by_case) + 1.0, ROW * len(names) + 1.2)
-    figure, axes = plt.subplots(1, len(by_case), figsize=size, sharey=True, squeeze=False, layout="constrained")
-    for axis, (case, groups) in zip(axes[0], by_case.items(), strict=True):
+    n_rows = -(-len(by_case) // SIDE_BY_SIDE)
+    n_columns = -(-len(by_case) // n_rows)
+    size = (PANEL * n_columns + 1.0, (ROW * len(names) + 1.2) * n_rows)
+    figure, axes = plt.subplots(n_rows, n_columns, figsize=size, sharey=True, squeeze=False, layout="constrained")
+    for axis in axes.flat[len(by_case) :]:
+        axis.remove()
+    for axis, (case, groups) in zip(axes.flat, by_case.items(), strict=False):
         for name, learnt in groups.items():
             wins, trials = sum(one.success for one in learnt), len(learnt)
             low, high = wilson(wins, trials)
@@ -82,5 +87,6 @@ def _figure(by_case: Mapping[Case, Groups]) -> Figure:
         axis.set(title=case.title, xlim=(-0.03, 1.03), xlabel="share of runs at the optimum")
         axis.title.set_fontsize(9)
         axis.grid(axis="x", alpha=0.3)
-    axes[0][0].set_yticks(range(len(names)), list(reversed(names)), fontsize=8)
+    for axis in axes[:, 0]:
+        axis.set_yticks(range(len(names)), list(reversed(names)), fontsize=8)
     return figure

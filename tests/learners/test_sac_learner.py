@@ -5,7 +5,7 @@ import math
 import pytest
 import torch as th
 
-from cases import GAMMA, constant, mean_square, play, two_episodes
+from cases import GAMMA, constant, mean_square, play, prefers, two_episodes
 from components.temperature import OwnTemperatures
 from helpers import CONTINUOUS, DISCRETE, make_config, make_info, make_learner, random_buffer
 from utils.errors import UserError
@@ -83,10 +83,7 @@ def test_actors_go_where_q_is_higher(alg):
             last.weight[:, 0] = 1.0
     for _ in range(3):
         learner.update(batch, 0)
-    policy = learner.mac.policy(learner.mac.unroll(batch)[:, :-1], batch.avail_taken)
-    free = batch.avail_taken.all(-1) & (batch.mask > 0)  # [B,T,N], steps where every action is available
-    assert free.any()
-    assert (policy.probs[free].argmax(-1) == 2).all()
+    assert prefers(learner, batch, 2)
 
 
 @pytest.mark.parametrize("space", [DISCRETE, CONTINUOUS])

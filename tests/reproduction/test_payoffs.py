@@ -9,13 +9,24 @@ import numpy as np
 import pytest
 
 from envs.matrix_game import enumerate_joint_actions
+from reproduction import success_rates
 from reproduction.payoffs import Learnt, beside, median, ours
 from reproduction.renderers import render
 from reproduction.session import Result
-from reproduction.study import from_mapping
+from reproduction.study import Case, from_mapping
 from utils.errors import UserError
 
 PAYOFF = [[8, -12], [-12, 0]]
+
+
+@pytest.mark.parametrize(("cases", "rows", "columns"), [(1, 1, 1), (4, 1, 4), (5, 2, 3), (6, 2, 3), (9, 3, 3)])
+def test_panels_of_success_rates_wrap(cases, rows, columns):
+    """At most four side by side, and none that is empty."""
+    made = [Case(str(k), f"case {k}", {}, {}) for k in range(cases)]
+    figure = success_rates._figure({case: {} for case in made})
+    grid = figure.axes[0].get_gridspec()
+    assert (len(figure.axes), grid.nrows, grid.ncols) == (cases, rows, columns)
+    success_rates.plt.close(figure)
 
 
 def study(renderer="success_rates", **case):

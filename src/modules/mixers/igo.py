@@ -41,7 +41,7 @@ class HeadLambda(nn.Module):
 
 
 class MLPLambda(nn.Module):
-    """lambda = softplus(x) - softplus(x - max) + 1e-3, x = MLP(s, u), between 1e-3 and max: docs/algorithms/fop.md.
+    """lambda = softplus(x) - softplus(x - max) + 1e-3, x = MLP(s, u), above 1e-3, below max + 1e-3.
 
     Two hidden layers: one-state games need them. Where max is 0, lambda = softplus(x) + 1e-3 without a bound.
     """
