@@ -1,4 +1,4 @@
-"""What the learner and buffer benchmarks share: map shapes, batches of random numbers, medians, tables."""
+"""What the learner and buffer benchmarks share: map shapes, learners, episodes played and made up, medians, tables."""
 
 from __future__ import annotations
 
@@ -10,19 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch as th
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import envs
 from components.action_space import DiscreteActions
 from components.episode_buffer import ReplayBuffer, TrainBatch
+from controllers import REGISTRY as CONTROLLERS
 from envs.multiagentenv import EnvInfo, VecEnv
-from runners import make_vec_env
+from learners import REGISTRY as LEARNERS
+from learners import Learner
+from runners import Runner, make_vec_env
+from utils.config import build_config
 from utils.memory import tune_memory
+from utils.timehelper import PhaseTimer
 
 tune_memory()  # as a run does
 
-# map -> steps of an episode: about the mean length of episodes in training, shorter than the time limit
+# map -> steps of the longest episode of a batch, to which PyMARL pads the others; shorter than the time limit
 STEPS = {"3s_vs_3z": 60, "MMM2": 80, "2c_vs_64zg": 100}
 
 
@@ -37,6 +43,31 @@ def map_info(name: str) -> EnvInfo:
     env = map_env(name, 1)
     env.close()
     return env.env_info
+
+
+def make_learner(alg: str, info: EnvInfo, overrides: dict[str, Any]) -> Learner:
+    """Controller and learner of an algorithm, as the training loop makes them."""
+    config = build_config(alg, "sc2", {"seed": 1} | overrides)
+    th.manual_seed(1)
+    return LEARNERS[config.learner](config, info, CONTROLLERS[LEARNERS[config.learner].mac_class](config, info))
+
+
+def play(name: str, count: int) -> tuple[EnvInfo, list[dict[str, np.ndarray]]]:
+    """About `count` episodes of untrained policies."""
+    env = map_env(name, 8)
+    runner = Runner(env, make_learner("fop", env.env_info, {}).mac, 1, PhaseTimer())
+    episodes: list[dict[str, np.ndarray]] = []
+    for first in range(0, count, 8):
+        rollout = runner.collect(first, 8, t_env=0)
+        episodes += [{key: x.copy() for key, x in rollout.batch.episode(k).items()} for k in rollout.kept]
+    env.close()
+    return env.env_info, episodes
+
+
+def played_lengths(name: str, count: int, longest: int) -> list[int]:
+    """Steps of `count` played episodes, all scaled by the same number so that the longest has `longest`."""
+    steps = [len(episode["reward"]) - 1 for episode in play(name, count)[1][:count]]
+    return [max(1, round(longest * length / max(steps))) for length in steps]
 
 
 def random_episode(info: EnvInfo, length: int, rng: np.random.Generator) -> dict[str, np.ndarray]:

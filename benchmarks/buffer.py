@@ -15,14 +15,11 @@ import sys
 from typing import Any
 
 import numpy as np
-from batches import STEPS, map_env, report, seconds
-from learner import make_learner
+from batches import STEPS, play, report, seconds
 
 from components.action_space import DiscreteActions
 from components.episode_buffer import ReplayBuffer
 from envs.multiagentenv import EnvInfo
-from runners import Runner
-from utils.timehelper import PhaseTimer
 
 CAPACITY = 5000  # episodes of a full buffer, the default
 SAMPLED = 32
@@ -36,18 +33,6 @@ def pymarl_bytes(info: EnvInfo) -> int:
     floats = n_agents * info.obs_dim + info.state_dim + 1 + n_agents * n_actions  # obs, state, reward, one-hots
     step = 4 * floats + 4 * n_agents * n_actions + 8 * n_agents + 1 + 8  # avail, actions, terminated, filled
     return (info.episode_limit + 1) * step
-
-
-def play(name: str, count: int) -> tuple[EnvInfo, list[dict[str, np.ndarray]]]:
-    """About `count` episodes of untrained policies."""
-    env = map_env(name, 8)
-    runner = Runner(env, make_learner("fop", env.env_info, {}).mac, 1, PhaseTimer())
-    episodes: list[dict[str, np.ndarray]] = []
-    for first in range(0, count, 8):
-        rollout = runner.collect(first, 8, t_env=0)
-        episodes += [{key: x.copy() for key, x in rollout.batch.episode(k).items()} for k in rollout.kept]
-    env.close()
-    return env.env_info, episodes
 
 
 def lossless(buffer: ReplayBuffer, episodes: list[dict[str, np.ndarray]]) -> bool:

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch as th
 from against import T_ENV
-from batches import random_batch, report, seconds
-from learner import count_flops, make_learner
+from batches import make_learner, random_batch, report, seconds
+from learner import count_flops
 
 from components.action_space import DiscreteActions
 from envs.multiagentenv import EnvInfo

@@ -1,7 +1,9 @@
 """Time of one update: `python benchmarks/learner.py [--algs fop,qmix] [--maps 3s_vs_3z,MMM2] [--against PATH]`.
 
-32 episodes of the same length, so that nothing is saved on padding. FLOPs are those of matrix products, counted;
-the peak is the best of square float32 products timed between the updates. `--against PATH` times the learner of
+32 episodes of the same length, so that nothing is saved on padding; with `--lengths played` as different in length as
+the embedded engine's with untrained policies, the longest as long as before: what another checkout pads to is the same.
+FLOPs are those of matrix products, counted; the peak is the best of square float32 products timed between the updates.
+`--against PATH` times the learner of
 another PyMARL-family checkout on the same batch, in an interpreter of its own, update by update in turn with ours.
 `--check` compares the losses of one update from the same weights, batch and random numbers instead, for the algorithms
 whose networks are the published ones; exit code 1 if any differs by more than 1e-5.
@@ -20,28 +22,17 @@ from unittest import mock
 import psutil
 import torch as th
 from against import T_ENV, Reference
-from batches import STEPS, map_info, random_batch, report, seconds
+from batches import STEPS, make_learner, map_info, played_lengths, random_batch, report, seconds
 from torch.utils.flop_counter import FlopCounterMode
 from weights import PUBLISHED, published_weights
 
 from components.episode_buffer import TrainBatch
-from controllers import REGISTRY as CONTROLLERS
-from envs.multiagentenv import EnvInfo
-from learners import REGISTRY as LEARNERS
 from learners import Learner
-from utils.config import build_config
 from utils.errors import UserError, nearest
 from utils.threads import share
 
 GEMM_SIZE = 1024
 TOLERANCE = 1e-5  # relative difference of losses that `--check` accepts
-
-
-def make_learner(alg: str, info: EnvInfo, overrides: dict[str, Any]) -> Learner:
-    """Controller and learner of an algorithm, as the training loop makes them."""
-    config = build_config(alg, "sc2", {"seed": 1} | overrides)
-    th.manual_seed(1)
-    return LEARNERS[config.learner](config, info, CONTROLLERS[LEARNERS[config.learner].mac_class](config, info))
 
 
 def gemm_rate() -> float:
@@ -84,10 +75,16 @@ def added_memory(learner: Learner, batch: TrainBatch) -> float | None:
     return max(highest - before, 0) / 2**20
 
 
+def episode_lengths(name: str, args: argparse.Namespace) -> list[int]:
+    """Steps of each episode of a batch on a map."""
+    longest = STEPS[name]
+    return played_lengths(name, args.batch_size, longest) if args.lengths == "played" else [longest] * args.batch_size
+
+
 def time_alg(alg: str, name: str, args: argparse.Namespace) -> dict[str, Any]:
     """One row: an algorithm on a map's shape."""
     info = map_info(name)
-    batch = random_batch(info, [STEPS[name]] * args.batch_size)
+    batch = random_batch(info, episode_lengths(name, args))
     learner = make_learner(alg, info, {"batch_size": args.batch_size})
     memory = added_memory(learner, batch)
     flops = count_flops(learner, batch)
@@ -98,7 +95,8 @@ def time_alg(alg: str, name: str, args: argparse.Namespace) -> dict[str, Any]:
         peak = max(peak, gemm_rate())
         if reference:
             theirs.append(reference.update())
-    row: dict[str, Any] = {"alg": alg, "map": name, "T": STEPS[name], "N": info.n_agents}
+    row: dict[str, Any] = {"alg": alg, "map": name, "T": STEPS[name], "mean T": float(batch.mask.sum(1).mean())}
+    row["N"] = info.n_agents
     row |= {
         "ms": statistics.median(ours) * 1e3,
         "best ms": min(ours) * 1e3,
@@ -118,7 +116,7 @@ def check_alg(alg: str, name: str, args: argparse.Namespace) -> list[dict[str, A
     if alg not in PUBLISHED:
         raise UserError(f"--check: {alg} has no published networks to compare with; one of {', '.join(PUBLISHED)}")
     info = map_info(name)
-    batch = random_batch(info, [STEPS[name]] * args.batch_size)
+    batch = random_batch(info, episode_lengths(name, args))
     learner = make_learner(alg, info, {"batch_size": args.batch_size})
     state = learner.rng.get_state()
     uniform = th.rand((args.batch_size, STEPS[name] + 1, info.n_agents), generator=learner.rng)
@@ -144,6 +142,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--algs", default="fop,fop_official,qmix", help="comma-separated")
     parser.add_argument("--maps", default=",".join(STEPS), help="comma-separated")
     parser.add_argument("--batch-size", type=int, default=32, help="episodes")
+    parser.add_argument("--lengths", choices=["equal", "played"], default="equal", help="of the episodes of a batch")
     parser.add_argument("--repeats", type=int, default=9, help="updates whose median is taken")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--against", type=Path, help="another PyMARL-family checkout")

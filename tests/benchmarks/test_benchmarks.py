@@ -32,7 +32,7 @@ def test_pymarl_layout_of_5000_episodes(name, gib):
 @pytest.mark.parametrize("lengths", [[7, 7, 7], [9, 4, 2]])
 def test_counted_flops_of_vdn(lengths):
     """Every matrix product by hand: two unrolls, and the backward pass of one without the inputs' gradient."""
-    learner = learner_benchmark.make_learner("vdn", INFO, {"hidden_dim": 16})
+    learner = batches.make_learner("vdn", INFO, {"hidden_dim": 16})
     batch = batches.random_batch(INFO, lengths)
     rows, n_in, hidden, n_actions = 2 * (sum(lengths) + 3), 11 + 5 + 2, 16, 5
     forward = n_in * hidden + 6 * hidden * hidden + hidden * n_actions
@@ -42,7 +42,7 @@ def test_counted_flops_of_vdn(lengths):
 
 def test_counted_flops_do_not_depend_on_the_route():
     """oneDNN's products count like the others: a tall batch against the sum over its halves."""
-    learner = learner_benchmark.make_learner("vdn", INFO, {})
+    learner = batches.make_learner("vdn", INFO, {})
     small, large = (batches.random_batch(INFO, [9] * count) for count in (32, 128))
     counts = [learner_benchmark.count_flops(learner, batch) for batch in (small, large)]
     assert counts[1] == 4 * counts[0]
@@ -54,6 +54,16 @@ def test_random_batches_are_playable():
     assert batch.avail_actions is not None
     assert batch.avail_actions[:, :-1].gather(-1, batch.actions)[batch.mask.bool().expand(-1, -1, 2)].all()
     assert batch.terminated[:, :, 0].nonzero().tolist() == [[0, 8], [1, 3]]
+
+
+def test_lengths_of_played_episodes():
+    """The longest as asked, the others shorter, in proportion to the episodes of the map; the same at every call."""
+    lengths = batches.played_lengths("3m", 8, 50)
+    steps = [len(episode["reward"]) - 1 for episode in batches.play("3m", 8)[1]]
+    assert max(lengths) == 50
+    assert lengths == batches.played_lengths("3m", 8, 50)
+    np.testing.assert_allclose(np.array(lengths) / 50, np.array(steps) / max(steps), atol=0.5 / 50 + 1e-9)
+    assert len(set(lengths)) > 1
 
 
 def test_report(capsys):
@@ -68,7 +78,7 @@ def test_report(capsys):
 
 def test_published_weights_reach_the_other_side(tmp_path):
     """Every weight of the released FOP's networks is named once; the other side puts it in its place."""
-    ours = learner_benchmark.make_learner("fop_official", INFO, {})
+    ours = batches.make_learner("fop_official", INFO, {})
     named = weights.published_weights("fop_official", ours)
     assert named["critic2.fc1.weight"].shape == (64, 11 + 2)
     assert named["mixer1.action_extractors.3.weight"].shape == (2, 13 + 2 * 5)
