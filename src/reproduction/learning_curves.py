@@ -1,7 +1,8 @@
 """Learning curves: a measure of the tests against env steps, a panel a case and group, and a table of first crossings.
 
-`info.metric` is the measure (of runs' tests), `info.level` what it should reach, `info.panels` groups of methods that
-share a panel; without it all do. `case.info.about` is shown below the case's heading.
+`info.metric` is the measure (of runs' tests), `info.level` what it should reach, `info.range` its least and greatest
+value (0 and 1, of win rates, if not given), `info.panels` groups of methods that share a panel; without it all do.
+`case.info.about` is shown below the case's heading.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from utils.runs import RunRecord, first_crossing, on_grid
 PANEL = (5.2, 3.4)  # inches
 GRID = 101  # points of a mean curve
 
+WIN_RATES = (0.0, 1.0)
+MARGIN = 0.03  # of a panel's height, above and below
+
 Curves = dict[str, list[RunRecord]]  # method -> runs
 
 
@@ -31,7 +35,7 @@ def render(study: Study, results: Sequence[Result], report: Report) -> None:
     """The figure, then a table for each case and the methods that have no run."""
     metric, level = str(study.file.info["metric"]), float(study.file.info["level"])
     curves = {case: _curves(study, case, results) for case in study.cases}
-    report.figure(_figure(study, curves, metric, level), f"{metric} against env steps: seeds thin, their mean thick")
+    report.figure(_figure(study, curves), f"{metric} against env steps: seeds thin, their mean thick")
     report.text(
         "Thin lines are single seeds, thick ones their means up to where the shortest run ends, with Student's 95 % "
         f"interval where there are more than two seeds. The level is {level:g}. A run stopped early by `stop_tests` "
@@ -106,20 +110,23 @@ def _line(result: Result, metric: str, level: float) -> Mapping[str, object]:
     }
 
 
-def _figure(study: Study, curves: Mapping[Case, Curves], metric: str, level: float) -> Figure:
+def _figure(study: Study, curves: Mapping[Case, Curves]) -> Figure:
     """Cases below each other, groups of methods side by side."""
-    panels = study.file.info.get("panels") or {"": [method.name for method in study.methods]}
+    info = study.file.info
+    panels = info.get("panels") or {"": [method.name for method in study.methods]}
+    metric, (low, high) = str(info["metric"]), info.get("range", WIN_RATES)
+    space = MARGIN * (high - low)
     size = (PANEL[0] * len(panels), PANEL[1] * len(curves))
     figure, axes = plt.subplots(
         len(curves), len(panels), figsize=size, sharex="row", sharey=True, squeeze=False, layout="constrained"
     )
     for row, (case, groups) in zip(axes, curves.items(), strict=True):
         for axis, (label, names) in zip(row, panels.items(), strict=True):
-            axis.axhline(level, color="tab:gray", linewidth=0.8, linestyle=":")
+            axis.axhline(float(info["level"]), color="tab:gray", linewidth=0.8, linestyle=":")
             for colour, name in enumerate(names):
                 if name in groups:
-                    _draw(axis, f"C{colour}", name, groups[name], metric)
-            axis.set(title=f"{case.title} {label}".strip(), xlabel="env steps", ylim=(-0.03, 1.03))
+                    _draw(axis, f"C{colour}", name, groups[name], (metric, low, high))
+            axis.set(title=f"{case.title} {label}".strip(), xlabel="env steps", ylim=(low - space, high + space))
             axis.title.set_fontsize(9)
             axis.grid(alpha=0.3)
             if axis.lines[1:]:
@@ -128,12 +135,13 @@ def _figure(study: Study, curves: Mapping[Case, Curves], metric: str, level: flo
     return figure
 
 
-def _draw(axis: Axes, colour: str, name: str, runs: Sequence[RunRecord], metric: str) -> None:
+def _draw(axis: Axes, colour: str, name: str, runs: Sequence[RunRecord], what: tuple[str, float, float]) -> None:
+    metric, least, greatest = what
     for run in runs:
         axis.plot(*run.series(metric), color=colour, alpha=0.35, linewidth=0.8)
     grid, values = on_grid(runs, metric, GRID)
     axis.plot(grid, values.mean(0), color=colour, linewidth=1.8, label=f"{name} ({len(runs)})")
     half = np.array([mean_interval(column)[1] for column in values.T])
     if len(runs) > 2 and not math.isnan(half[0]):  # noqa: PLR2004  (two seeds give no usable spread)
-        low, high = (np.clip(values.mean(0) + sign * half, 0.0, 1.0) for sign in (-1, 1))
+        low, high = (np.clip(values.mean(0) + sign * half, least, greatest) for sign in (-1, 1))
         axis.fill_between(grid, low, high, color=colour, alpha=0.15, linewidth=0)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reproduction.learning_curves import render
+from reproduction.learning_curves import _figure, _record, render
 from reproduction.renderers import render as render_study
 from reproduction.result import Result
 from reproduction.study import from_mapping, load
@@ -49,6 +49,15 @@ def test_page_and_csv(tmp_path):
     assert lines[0].startswith("method,case,seed,first_crossing,t_end,last")
     assert lines[1].startswith("VDN,3m,0,20000,20000,1.0,")
     assert lines[3].startswith("QMIX,3m,0,,10000,0.2,")
+
+
+@pytest.mark.parametrize(("given", "limits"), [({}, (-0.03, 1.03)), ({"range": [0.0, 20.0]}, (-0.6, 20.6))])
+def test_panels_are_as_high_as_the_measure(given, limits):
+    """Win rates end at 1, another measure where the study says."""
+    found = study()
+    found.file.info.update(given)
+    (axis,) = _figure(found, {found.cases[0]: {"VDN": [_record(made("VDN", 0, [0.0, 1.0]))]}}).axes
+    assert axis.get_ylim() == pytest.approx(limits)
 
 
 def test_engines_do_not_mix():
