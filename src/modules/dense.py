@@ -51,8 +51,8 @@ class _Affine(th.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, out = ctx.saved_tensors
         groups, n_in, n_out = weight.shape
-        if out is not None:
-            grad = th.ops.aten.threshold_backward(grad, out, 0)
+        if out is not None:  # laid out as `out` is: side by side where there is one input
+            grad = th.ops.aten.threshold_backward.grad_input(grad, out, 0, grad_input=th.empty_like(out))
         d_bias = grad.sum(1, keepdim=True)
         if _one_input(x):
             side_by_side = grad.transpose(0, 1).reshape(-1, groups * n_out)  # [P,G*O]

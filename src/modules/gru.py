@@ -11,7 +11,6 @@ Shape legend: G groups of parameters (ensemble members, or agents that do not sh
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -31,9 +30,10 @@ def _befores(hidden: Tensor, h_0: Tensor, counts: Sequence[int]) -> list[Tensor]
     first = counts[0]
     if counts[-1] == first:
         return [h_0[:, :first], hidden[:, : hidden.shape[1] - first]]
-    starts = itertools.accumulate(counts, initial=0)
-    kept = [th.arange(start, start + count) for start, count in zip(starts, counts[1:], strict=False)]
-    return [h_0[:, :first], hidden.index_select(1, th.cat(kept))]
+    n_here, n_next = np.array(counts), np.array([*counts[1:], 0])
+    row = np.arange(hidden.shape[1]) - np.repeat(n_here.cumsum() - n_here, n_here)  # within its step, [P]
+    goes_on = th.from_numpy(np.flatnonzero(row < np.repeat(n_next, n_here)))
+    return [h_0[:, :first], hidden.index_select(1, goes_on)]
 
 
 class _CompiledGRU(th.autograd.Function):
