@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
+import time
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -32,6 +33,7 @@ from utils.errors import UserError, nearest
 from utils.threads import share
 
 GEMM_SIZE = 1024
+REST = 0.03  # seconds before an update, in which the other side's threads stop waiting on the cores
 TOLERANCE = 1e-5  # relative difference of losses that `--check` accepts
 
 
@@ -91,9 +93,11 @@ def time_alg(alg: str, name: str, args: argparse.Namespace) -> dict[str, Any]:
     reference = Reference(args.against, alg, info, batch, args.threads) if args.against else None
     ours, theirs, peak = [], [], 0.0
     for _ in range(args.repeats):
+        time.sleep(REST)
         ours.append(seconds(lambda: learner.update(batch, T_ENV)))
         peak = max(peak, gemm_rate())
         if reference:
+            time.sleep(REST)
             theirs.append(reference.update())
     row: dict[str, Any] = {"alg": alg, "map": name, "T": STEPS[name], "mean T": float(batch.mask.sum(1).mean())}
     row["N"] = info.n_agents
