@@ -3,10 +3,9 @@
 32 episodes of the same length, so that nothing is saved on padding; with `--lengths played` as different in length as
 the embedded engine's with untrained policies, the longest as long as before: what another checkout pads to is the same.
 FLOPs are those of matrix products, counted; the peak is the best of square float32 products timed between the updates.
-`--against PATH` times the learner of
-another PyMARL-family checkout on the same batch, in an interpreter of its own, update by update in turn with ours.
-`--check` compares the losses of one update from the same weights, batch and random numbers instead, for the algorithms
-whose networks are the published ones; exit code 1 if any differs by more than 1e-5.
+`--against PATH` times the learner of another PyMARL-family checkout on the same batch, in an interpreter of its own,
+update by update in turn with ours. `--check` compares the losses of one update from the same weights, batch and random
+numbers instead, for the algorithms whose networks are the published ones; exit code 1 if any differs by more than 1e-5.
 Memory is what the update adds to the resident size. Timings here are of the CPU; GPU: not run here.
 """
 
