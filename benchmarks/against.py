@@ -20,9 +20,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from argparse import Namespace
+
     from components.episode_buffer import TrainBatch
     from envs.multiagentenv import EnvInfo
 
+WARM = 3  # updates before those that are timed
 T_ENV = 100_000  # where schedules stand
 NAMES = {"fop_official": "fop"}  # our preset of the released numerics -> the released algorithm
 
@@ -35,13 +38,13 @@ class Reference:
         alg: our name of the algorithm.
         info: sizes.
         batch: whose numbers it gets.
-        threads: of its PyTorch.
+        args: `threads` of its PyTorch and its `device`.
 
     Raises:
         UserError: if `checkout` has no such algorithm or its learner does not start.
     """
 
-    def __init__(self, checkout: Path, alg: str, info: EnvInfo, batch: TrainBatch, threads: int) -> None:
+    def __init__(self, checkout: Path, alg: str, info: EnvInfo, batch: TrainBatch, args: Namespace) -> None:
         from utils.errors import UserError
 
         alg = NAMES.get(alg, alg)
@@ -50,11 +53,13 @@ class Reference:
             raise UserError(f"--against {checkout}: no algorithm {alg}; it has: {', '.join(known) or 'none'}")
         self.folder = tempfile.TemporaryDirectory()
         self._write(Path(self.folder.name), info, batch)
-        command = [sys.executable, "-W", "ignore", __file__, str(checkout), self.folder.name, alg, str(threads)]
+        command = [sys.executable, "-W", "ignore", __file__, str(checkout), self.folder.name, alg]
+        command += [str(args.threads), args.device.type]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         if self._line() != "ready":
             raise UserError(f"--against {checkout}: its learner for {alg} did not start; see the message above")
-        self.update()  # warm
+        for _ in range(WARM):
+            self.update()
 
     @staticmethod
     def _write(folder: Path, info: EnvInfo, batch: TrainBatch) -> None:
@@ -124,7 +129,7 @@ class _Silent:
         """Forget a number."""
 
 
-def other_learner(checkout: Path, data: dict[str, np.ndarray], alg: str) -> tuple[Any, Any, Any]:
+def other_learner(checkout: Path, data: dict[str, np.ndarray], alg: str, device: str) -> tuple[Any, Any, Any]:
     """The checkout's learner, a batch of its own class, and its arguments."""
     sys.path.insert(0, str(checkout / "src"))
     import torch as th
@@ -141,7 +146,7 @@ def other_learner(checkout: Path, data: dict[str, np.ndarray], alg: str) -> tupl
     count, rows, n_agents, n_actions = data["avail_actions"].shape
     state_dim, obs_dim = data["state"].shape[-1], data["obs"].shape[-1]
     keys |= {"n_agents": n_agents, "n_actions": n_actions, "state_shape": state_dim, "obs_shape": obs_dim}
-    keys |= {"use_cuda": False, "device": "cpu", "batch_size": count, "episode_limit": rows - 1}
+    keys |= {"use_cuda": device == "cuda", "device": device, "batch_size": count, "episode_limit": rows - 1}
     args = SimpleNamespace(**keys)
     scheme = {
         "state": {"vshape": state_dim},
@@ -152,12 +157,15 @@ def other_learner(checkout: Path, data: dict[str, np.ndarray], alg: str) -> tupl
         "terminated": {"vshape": (1,), "dtype": th.uint8},
     }
     groups, onehot = {"agents": n_agents}, {"actions": ("actions_onehot", [OneHot(out_dim=n_actions)])}
-    batch = EpisodeBatch(scheme, groups, count, rows, preprocess=onehot)
+    batch = EpisodeBatch(scheme, groups, count, rows, preprocess=onehot, device=device)
     batch.update({name: th.from_numpy(data[name]) for name in scheme if name != "filled"})
-    batch.data.transition_data["filled"][:] = th.from_numpy(data["filled"])
+    batch.data.transition_data["filled"][:] = th.from_numpy(data["filled"]).to(device)
     th.manual_seed(1)
     mac = CONTROLLERS[args.mac](batch.scheme, groups, args)
-    return LEARNERS[args.learner](mac, batch.scheme, _Silent(), args), batch, args
+    learner = LEARNERS[args.learner](mac, batch.scheme, _Silent(), args)
+    if device == "cuda":
+        learner.cuda()
+    return learner, batch, args
 
 
 def take_over(learner: Any, path: Path) -> None:
@@ -180,7 +188,7 @@ def take_over(learner: Any, path: Path) -> None:
 
     def sample(policy: Any) -> Any:
         cdf = policy.probs.double().cumsum(-1)
-        return (cdf <= uniform * cdf[..., -1:]).sum(-1)
+        return (cdf <= uniform.to(cdf.device) * cdf[..., -1:]).sum(-1)
 
     th.distributions.Categorical.sample = sample  # type: ignore[method-assign, assignment]
 
@@ -200,14 +208,14 @@ def recorded_losses() -> list[float]:
     return losses
 
 
-def serve(checkout: Path, folder: Path, alg: str, threads: int) -> None:
+def serve(checkout: Path, folder: Path, alg: str, threads: int, device: str) -> None:
     """One update for every line on stdin."""
     import torch as th
 
     th.set_num_threads(threads)
     with np.load(folder / "batch.npz") as arrays:
         data = dict(arrays)
-    learner, batch, args = other_learner(checkout, data, alg)
+    learner, batch, args = other_learner(checkout, data, alg, device)
     print("ready", flush=True)
     for number, line in enumerate(sys.stdin):
         if line == "losses\n":
@@ -218,8 +226,10 @@ def serve(checkout: Path, folder: Path, alg: str, threads: int) -> None:
             return
         start = time.perf_counter()
         learner.train(batch, T_ENV, number * args.batch_size)
+        if device == "cuda":
+            th.cuda.synchronize()
         print(time.perf_counter() - start, flush=True)
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]))
+    serve(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), sys.argv[5])

@@ -17,12 +17,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 import envs
 from components.action_space import DiscreteActions
 from components.episode_buffer import ReplayBuffer, TrainBatch
-from controllers import REGISTRY as CONTROLLERS
 from envs.multiagentenv import EnvInfo, VecEnv
-from learners import REGISTRY as LEARNERS
 from learners import Learner
 from runners import Runner, make_vec_env
+from utils.building import build_learner
 from utils.config import build_config
+from utils.errors import UserError
 from utils.memory import tune_memory
 from utils.timehelper import PhaseTimer
 
@@ -30,6 +30,7 @@ tune_memory()  # as a run does
 
 # map -> steps of the longest episode of a batch, to which PyMARL pads the others; shorter than the time limit
 STEPS = {"3s_vs_3z": 60, "MMM2": 80, "2c_vs_64zg": 100}
+CPU = th.device("cpu")
 
 
 def map_env(name: str, n_envs: int) -> VecEnv:
@@ -45,11 +46,22 @@ def map_info(name: str) -> EnvInfo:
     return env.env_info
 
 
-def make_learner(alg: str, info: EnvInfo, overrides: dict[str, Any]) -> Learner:
+def device_of(name: str) -> th.device:
+    """`cpu` or `cuda`.
+
+    Raises:
+        UserError: there is no GPU.
+    """
+    if name == "cuda" and not th.cuda.is_available():
+        raise UserError("--device cuda: PyTorch sees no GPU here")
+    return th.device(name)
+
+
+def make_learner(alg: str, info: EnvInfo, overrides: dict[str, Any], device: th.device = CPU) -> Learner:
     """Controller and learner of an algorithm, as the training loop makes them."""
     config = build_config(alg, "sc2", {"seed": 1} | overrides)
     th.manual_seed(1)
-    return LEARNERS[config.learner](config, info, CONTROLLERS[LEARNERS[config.learner].mac_class](config, info))
+    return build_learner(config, info, device)
 
 
 def play(name: str, count: int) -> tuple[EnvInfo, list[dict[str, np.ndarray]]]:
@@ -89,20 +101,28 @@ def random_episode(info: EnvInfo, length: int, rng: np.random.Generator) -> dict
     }
 
 
-def random_batch(info: EnvInfo, lengths: Sequence[int], seed: int = 0) -> TrainBatch:
-    """Episodes of the given lengths."""
+def random_batch(info: EnvInfo, lengths: Sequence[int], seed: int = 0, device: th.device = CPU) -> TrainBatch:
+    """Episodes of the given lengths, on a device."""
     rng = np.random.default_rng(seed)
     buffer = ReplayBuffer(info, len(lengths), seed)
     for length in lengths:
         buffer.insert(random_episode(info, length, rng))
-    return buffer.recent(len(lengths))
+    return buffer.recent(len(lengths), device)
 
 
 def seconds(action: Callable[[], Any]) -> float:
-    """Wall time of one call."""
+    """Wall time of one call, all work of the GPU included."""
+    wait()
     start = time.perf_counter()
     action()
+    wait()
     return time.perf_counter() - start
+
+
+def wait() -> None:
+    """Until the GPU, if it was used, has finished."""
+    if th.cuda.is_initialized():
+        th.cuda.synchronize()
 
 
 def report(rows: list[dict[str, Any]], as_json: bool) -> None:

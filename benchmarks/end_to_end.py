@@ -3,7 +3,8 @@
 Trains on the embedded engine at the published ratio, one update of 32 episodes per episode, and reports env steps per
 second once updates have begun (median of five parts of the run) and where the time went: env (the engine), act
 (networks and choosing), learn (sampling and updates), log, and what is left over (storing episodes, the loop).
-No tests and no checkpoints are made meanwhile. Timings are of the CPU; GPU: not run here.
+No tests and no checkpoints are made meanwhile. With `--device cuda` nobody waits for an update: it
+shows as "act" where the next actions need its weights.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from time import perf_counter
 from typing import Any
 
 import torch as th
-from batches import map_env, report
+from batches import device_of, map_env, report
 
 from run import TrainingLoop
 from utils.config import build_config
+from utils.errors import UserError
 from utils.logging import Logger
 from utils.seeding import seed_everything
 
@@ -32,6 +34,7 @@ def make_loop(alg: str, name: str, args: argparse.Namespace, folder: Path) -> Tr
     """A training loop that never tests or saves."""
     changes: dict[str, Any] = {"seed": args.seed, "t_max": 10**9}
     changes |= {"batch_size_run": args.envs, "learning_starts": 32, "save_model": False}
+    changes |= {"use_cuda": args.device == "cuda"}
     config = build_config(alg, "sc2", changes | {"test_interval": 10**9, "log_interval": args.log_interval})
     seed_everything(config.seed)
     return TrainingLoop(config, Logger(folder), folder, map_env(name, args.envs))
@@ -72,12 +75,18 @@ def main() -> int:
     parser.add_argument("--maps", default="3s_vs_3z,MMM2", help="comma-separated")
     parser.add_argument("--steps", type=int, default=20_000, help="env steps measured")
     parser.add_argument("--envs", type=int, default=8, help="environments stepped together")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--log-interval", type=int, default=10_000, help="env steps")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="a list of objects in place of the table")
     args = parser.parse_args()
     th.set_num_threads(args.threads)
+    try:
+        device_of(args.device)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     report([measure(alg, name, args) for alg in args.alg.split(",") for name in args.maps.split(",")], args.json)
     return 0
 

@@ -6,7 +6,8 @@ FLOPs are those of matrix products, counted; the peak is the best of square floa
 `--against PATH` times the learner of another PyMARL-family checkout on the same batch, in an interpreter of its own,
 update by update in turn with ours. `--check` compares the losses of one update from the same weights, batch and random
 numbers instead, for the algorithms whose networks are the published ones; exit code 1 if any differs by more than 1e-5.
-Memory is what the update adds to the resident size. Timings here are of the CPU; GPU: not run here.
+Memory is what the update adds to the resident size; on a GPU (`--device cuda`) to what is allocated there, and "busy"
+is the share of an update in which it computes. `--torch-compile` is the run's key.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from unittest import mock
 import psutil
 import torch as th
 from against import T_ENV, Reference
-from batches import STEPS, make_learner, map_info, played_lengths, random_batch, report, seconds
+from batches import STEPS, device_of, make_learner, map_info, played_lengths, random_batch, report, seconds, wait
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 from weights import PUBLISHED, published_weights
 
@@ -31,15 +33,17 @@ from learners import Learner
 from utils.errors import UserError, nearest
 from utils.threads import share
 
-GEMM_SIZE = 1024
+GEMM_SIZE = {"cpu": 1024, "cuda": 8192}
+WARM = 3  # updates before those that are timed: compilers, memory, libraries' own choices
 REST = 0.03  # seconds before an update, in which the other side's threads stop waiting on the cores
 TOLERANCE = 1e-5  # relative difference of losses that `--check` accepts
 
 
-def gemm_rate() -> float:
+def gemm_rate(device: th.device) -> float:
     """FLOP/s of one square matrix product."""
-    a, b = th.rand(GEMM_SIZE, GEMM_SIZE), th.rand(GEMM_SIZE, GEMM_SIZE)
-    return 2 * GEMM_SIZE**3 / min(seconds(lambda: a @ b) for _ in range(3))
+    size = GEMM_SIZE[device.type]
+    a, b = (th.rand(size, size, device=device) for _ in range(2))
+    return 2 * size**3 / min(seconds(lambda: a @ b) for _ in range(3))
 
 
 def _linear_flops(x: Any, weight: Any, *_: Any, **__: Any) -> int:
@@ -64,7 +68,12 @@ def count_flops(learner: Learner, batch: TrainBatch) -> int:
 
 
 def added_memory(learner: Learner, batch: TrainBatch) -> float | None:
-    """MiB by which one update raises the resident size at its highest; None where Linux does not tell."""
+    """MiB by which one update raises the memory in use at its highest; None where Linux does not tell."""
+    if learner.device.type == "cuda":
+        th.cuda.reset_peak_memory_stats()
+        allocated = th.cuda.memory_allocated()
+        learner.update(batch, T_ENV)
+        return (th.cuda.max_memory_allocated() - allocated) / 2**20
     reset = Path("/proc/self/clear_refs")
     if not reset.exists():
         return None
@@ -76,6 +85,15 @@ def added_memory(learner: Learner, batch: TrainBatch) -> float | None:
     return max(highest - before, 0) / 2**20
 
 
+def gpu_seconds(learner: Learner, batch: TrainBatch, count: int = 5) -> float:
+    """Time of one update's kernels and copies on the GPU, one after the other; mean of `count`."""
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+        for _ in range(count):
+            learner.update(batch, T_ENV)
+        wait()
+    return sum(event.self_device_time_total for event in profiler.key_averages()) / count / 1e6
+
+
 def episode_lengths(name: str, args: argparse.Namespace) -> list[int]:
     """Steps of each episode of a batch on a map."""
     longest = STEPS[name]
@@ -85,20 +103,23 @@ def episode_lengths(name: str, args: argparse.Namespace) -> list[int]:
 def time_alg(alg: str, name: str, args: argparse.Namespace) -> dict[str, Any]:
     """One row: an algorithm on a map's shape."""
     info = map_info(name)
-    batch = random_batch(info, episode_lengths(name, args))
-    learner = make_learner(alg, info, {"batch_size": args.batch_size})
+    lengths, keys, device = episode_lengths(name, args), {"batch_size": args.batch_size}, args.device
+    here, batch = random_batch(info, lengths), random_batch(info, lengths, device=device)
+    flops = count_flops(make_learner(alg, info, keys), here)
+    learner = make_learner(alg, info, keys | {"torch_compile": args.torch_compile}, device)
+    for _ in range(WARM):
+        learner.update(batch, T_ENV)
     memory = added_memory(learner, batch)
-    flops = count_flops(learner, batch)
-    reference = Reference(args.against, alg, info, batch, args.threads) if args.against else None
+    reference = Reference(args.against, alg, info, here, args) if args.against else None
     ours, theirs, peak = [], [], 0.0
     for _ in range(args.repeats):
         time.sleep(REST)
         ours.append(seconds(lambda: learner.update(batch, T_ENV)))
-        peak = max(peak, gemm_rate())
+        peak = max(peak, gemm_rate(device))
         if reference:
             time.sleep(REST)
             theirs.append(reference.update())
-    row: dict[str, Any] = {"alg": alg, "map": name, "T": STEPS[name], "mean T": float(batch.mask.sum(1).mean())}
+    row: dict[str, Any] = {"alg": alg, "map": name, "T": STEPS[name], "mean T": float(here.mask.sum(1).mean())}
     row["N"] = info.n_agents
     row |= {
         "ms": statistics.median(ours) * 1e3,
@@ -107,6 +128,8 @@ def time_alg(alg: str, name: str, args: argparse.Namespace) -> dict[str, Any]:
         "peak GFLOP/s": peak / 1e9,
     }
     row |= {"share of peak": flops / statistics.median(ours) / peak, "MiB": memory}
+    if device.type == "cuda":
+        row["busy"] = gpu_seconds(learner, batch) / statistics.median(ours)
     if reference:
         reference.close()
         row |= {"theirs ms": statistics.median(theirs) * 1e3, "theirs best ms": min(theirs) * 1e3}
@@ -119,15 +142,15 @@ def check_alg(alg: str, name: str, args: argparse.Namespace) -> list[dict[str, A
     if alg not in PUBLISHED:
         raise UserError(f"--check: {alg} has no published networks to compare with; one of {', '.join(PUBLISHED)}")
     info = map_info(name)
-    batch = random_batch(info, episode_lengths(name, args))
-    learner = make_learner(alg, info, {"batch_size": args.batch_size})
+    lengths, device = episode_lengths(name, args), args.device
+    learner = make_learner(alg, info, {"batch_size": args.batch_size}, device)
     state = learner.rng.get_state()
-    uniform = th.rand((args.batch_size, STEPS[name] + 1, info.n_agents), generator=learner.rng)
+    uniform = th.rand((args.batch_size, STEPS[name] + 1, info.n_agents), generator=learner.rng, device=device).cpu()
     learner.rng.set_state(state)
-    reference = Reference(args.against, alg, info, batch, args.threads)
+    reference = Reference(args.against, alg, info, random_batch(info, lengths), args)
     theirs = reference.losses(published_weights(alg, learner), uniform.numpy(), learner.mac.epsilon(T_ENV))
     reference.close()
-    metrics = learner.learn(batch, T_ENV)
+    metrics = learner.learn(random_batch(info, lengths, device=device), T_ENV)
     pairs = [("loss", theirs[0])]
     if "policy_loss" in metrics:  # the released FOP code: the policy's, then those of the two critics
         pairs = [("policy_loss", theirs[0]), ("loss", statistics.mean(theirs[1:]))]
@@ -148,6 +171,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--lengths", choices=["equal", "played"], default="equal", help="of the episodes of a batch")
     parser.add_argument("--repeats", type=int, default=9, help="updates whose median is taken")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--torch-compile", default="none", choices=["none", "default", "cuda_graphs"], help="ours only")
     parser.add_argument("--against", type=Path, help="another PyMARL-family checkout")
     parser.add_argument("--check", action="store_true", help="compare losses with --against, not times")
     parser.add_argument("--json", action="store_true", help="a list of objects in place of the table")
@@ -159,6 +184,7 @@ def main() -> int:
     args = parse()
     th.set_num_threads(args.threads)
     try:
+        args.device = device_of(args.device)
         for name in args.maps.split(","):
             if name not in STEPS:
                 raise UserError(f"map {name}: no shape is set for it; one of {', '.join(STEPS)}{nearest(name, STEPS)}")

@@ -70,4 +70,4 @@ PUBLISHED = {"fop_official": _fop, "qmix": _qmix}  # algorithms whose networks a
 def published_weights(alg: str, learner: Learner) -> dict[str, np.ndarray]:
     """Published name -> our weights; of `fop_official` and `qmix`."""
     named = [*_agent(learner), *PUBLISHED[alg](learner)]
-    return {name: weight.detach().contiguous().numpy().copy() for name, weight in named}
+    return {name: weight.detach().cpu().contiguous().numpy().copy() for name, weight in named}

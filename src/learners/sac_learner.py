@@ -108,7 +108,7 @@ class SACLearner(Learner):
         """Whose policies move in each step of the actors: None for all, or every agent once in random order."""
         if self.params.update_order == "together":
             return [None]
-        return [*th.randperm(self.env_info.n_agents, generator=self.rng).tolist()]
+        return [*th.randperm(self.env_info.n_agents, generator=self.rng, device=self.device).tolist()]
 
     def move(self, loss: Tensor, agent: int | None) -> Tensor:
         """One step of all actors, or of one: the others' second moments rest, which RMSprop would shrink by zeros."""

@@ -89,11 +89,16 @@ class _CompiledGRU(th.autograd.Function):
 def _stock(
     x: Tensor, h_0: Tensor, w_in: Tensor, b_in: Tensor, weight: Tensor, bias: Tensor, counts: list[int]
 ) -> Tensor:
-    """The same on any device and in any precision, group by group; cuDNN on a GPU."""
+    """The same on any device and in any precision, group by group; cuDNN on a GPU.
+
+    The weights of a group are put into one piece of memory in cuDNN's order, or it would do so itself at every call.
+    """
     sizes = th.tensor(counts)
     outputs = []
     for g in range(len(x)):
-        flat = [w_in[g].t(), weight[g].t(), b_in[g, 0], bias[g, 0]]
+        parts = [w_in[g].t(), weight[g].t(), b_in[g, 0], bias[g, 0]]
+        joined = th.cat([part.flatten() for part in parts]).split([part.numel() for part in parts])
+        flat = [one.view(part.shape) for one, part in zip(joined, parts, strict=True)]
         outputs.append(th._VF.gru(x[g], sizes, h_0[g : g + 1], flat, True, 1, 0.0, False, False)[0])
     return th.stack(outputs)
 

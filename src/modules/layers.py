@@ -61,7 +61,7 @@ class AgentAxis(nn.Module):
         batch, steps, n_agents, width = x.shape
         flat = x.transpose(0, 1).reshape(steps * batch, n_agents, width)
         if sum(rows) < steps * batch:
-            flat = flat.index_select(0, _real(tuple(rows), batch).to(x.device))
+            flat = flat.index_select(0, _real(tuple(rows), batch, x.device))
         packed = flat.reshape(1, -1, width) if self.shared else flat.transpose(0, 1)  # [1 or N,P,F]
         if self.ensemble == 1:
             return packed
@@ -75,7 +75,7 @@ class AgentAxis(nn.Module):
         flat = y.reshape(self.ensemble, -1, self.n_agents * width)
         if sum(rows) < steps * batch:
             padded = flat.new_zeros(self.ensemble, steps * batch, self.n_agents * width)
-            flat = padded.index_copy(1, _real(tuple(rows), batch).to(y.device), flat)
+            flat = padded.index_copy(1, _real(tuple(rows), batch, y.device), flat)
         return flat.view(self.ensemble, steps, batch, self.n_agents, width).transpose(1, 2)
 
     def hidden_to_groups(self, hidden: Tensor) -> Tensor:
@@ -90,10 +90,10 @@ class AgentAxis(nn.Module):
 
 
 @lru_cache(maxsize=4)  # every network of an update asks for the same two: with and without the last step
-def _real(rows: tuple[int, ...], batch: int) -> Tensor:
+def _real(rows: tuple[int, ...], batch: int, device: th.device) -> Tensor:
     """Numbers t * B + b of the real steps, `[sum(rows)]`; not to be written to."""
     real = np.arange(batch) < np.array(rows)[:, None]  # [T,B]
-    return th.from_numpy(np.flatnonzero(real))
+    return th.from_numpy(np.flatnonzero(real)).to(device)
 
 
 def mlp(*sizes: int) -> nn.Sequential:

@@ -23,6 +23,8 @@ def choose_device(config: Config, logger: Logger) -> th.device:
 
 def build_learner(config: Config, info: EnvInfo, device: th.device) -> Learner:
     """Controller and learner, initialised from the run's seed, on `device`."""
+    if device.type == "cuda":  # the recurrence in full precision, as PyTorch keeps the other products by default
+        th.backends.cudnn.allow_tf32 = False
     mac = CONTROLLERS[LEARNERS[config.learner].mac_class](config, info).to(device)
     learner = LEARNERS[config.learner](config, info, mac)
     if config.torch_compile != "none":
