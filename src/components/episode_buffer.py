@@ -20,10 +20,10 @@ from components.storage import GIB, check_buffer_fits, fields_of, rows_of
 from components.train_batch import TrainBatch
 from envs.multiagentenv import EnvInfo
 from utils.masking import valid_mask
+from utils.transfer import moved, moved_together
 
 TAKEN = ("actions", "reward", "terminated")  # fields of transitions: none in an episode's last row
 ONE_STEP = 2  # rows of an episode of one transition
-ALIGN = 16  # bytes: where a field begins in the copy to a GPU
 
 
 class EpisodeBatch:
@@ -156,7 +156,7 @@ class ReplayBuffer:
         newest = [(k, 1.0) for k in recent]
         both = sorted(replayed + newest, key=lambda item: len(self.episodes[item[0]]), reverse=True)
         batch = self.gather([k for k, _ in both], device)
-        batch.on_policy = th.tensor([flag for _, flag in both], device=device).view(-1, 1, 1)
+        batch.on_policy = moved(th.tensor([flag for _, flag in both]), device).view(-1, 1, 1)
         return batch
 
     def gather(self, numbers: list[int], device: th.device | None = None) -> TrainBatch:
@@ -172,7 +172,7 @@ class ReplayBuffer:
         fields |= {name: self._unpack(name, numbers, longest) for name in self.kinds}
         fields["filled"] = th.from_numpy(index > 0).transpose(0, 1).unsqueeze(-1)  # [B,T+1,1]
         if device is not None and device.type != "cpu":
-            fields = to_gpu(fields, device)
+            fields = moved_together(fields, device)
         avail = fields.get("avail_actions")
         return TrainBatch(
             obs=fields["obs"],
@@ -248,27 +248,6 @@ class ReplayBuffer:
         self.rng.bit_generator.state = restored | {
             "state": {name: int(value) for name, value in restored["state"].items()}
         }
-
-
-def to_gpu(fields: dict[str, Tensor], device: th.device, pin: bool = True) -> dict[str, Tensor]:
-    """`fields [B,T+1,...]`, time first in memory, on the device: one copy for all, from pinned memory, not waited for.
-
-    Args:
-        fields: of any types.
-        device: where to.
-        pin: False only where there is no GPU, in tests.
-    """
-    flat = {name: field.transpose(0, 1).contiguous().flatten().view(th.uint8) for name, field in fields.items()}
-    spans = [-(-len(part) // ALIGN) * ALIGN for part in flat.values()]
-    here = th.empty(sum(spans), dtype=th.uint8, pin_memory=pin)
-    for place, part in zip(here.split(spans), flat.values(), strict=True):
-        place[: len(part)].copy_(part)
-    there = here.to(device, non_blocking=True)
-    out = {}
-    for place, (name, field) in zip(there.split(spans), fields.items(), strict=True):
-        shape = field.transpose(0, 1).shape
-        out[name] = place[: field.nbytes].view(field.dtype).view(shape).transpose(0, 1)
-    return out
 
 
 def _rng_state(rng: np.random.Generator) -> dict[str, Any]:

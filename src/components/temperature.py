@@ -42,7 +42,7 @@ class Temperature(nn.Module):
 
     def team(self, t_env: int) -> Tensor:
         """alpha, a scalar without gradient."""
-        return self.lambda_mean.new_tensor(self.schedule.value(t_env))
+        return self.lambda_mean.new_full((), self.schedule.value(t_env))  # filled there, not copied
 
     def individual(self, t_env: int) -> Tensor:
         """alpha_i, `[N]`."""

@@ -17,6 +17,7 @@ import torch as th
 from torch import Tensor, nn
 
 from modules.dense import affine
+from utils.transfer import moved
 
 
 class GroupedLinear(nn.Module):
@@ -93,7 +94,7 @@ class AgentAxis(nn.Module):
 def _real(rows: tuple[int, ...], batch: int, device: th.device) -> Tensor:
     """Numbers t * B + b of the real steps, `[sum(rows)]`; not to be written to."""
     real = np.arange(batch) < np.array(rows)[:, None]  # [T,B]
-    return th.from_numpy(np.flatnonzero(real)).to(device)
+    return moved(th.from_numpy(np.flatnonzero(real)), device)
 
 
 def mlp(*sizes: int) -> nn.Sequential:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import shutil
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch as th
-from torch import nn
+from torch import Tensor, nn
 from torch.utils._triton import has_triton
 
 from modules.mixers.mixer import Mixer
@@ -62,4 +64,13 @@ def compile_mixers(learner: nn.Module, mode: str, backend: str = "inductor") -> 
     for module in learner.modules():
         if isinstance(module, Mixer):
             compiled = th.compile(module.mix, dynamic=True, backend=backend, mode=kind)
-            module.mix = compiled  # type: ignore[method-assign]
+            module.mix = _kept(compiled) if mode == "cuda_graphs" else compiled  # type: ignore[method-assign]
+
+
+def _kept(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """`function` with results of their own: those of a replayed CUDA graph are overwritten by the next replay."""
+
+    def call(*args: Any, **kwargs: Any) -> Tensor:
+        return function(*args, **kwargs).clone()
+
+    return call

@@ -9,7 +9,6 @@ import pytest
 import torch as th
 
 import run as run_module
-from components.episode_buffer import to_gpu
 from components.train_batch import TrainBatch
 from controllers import REGISTRY as CONTROLLERS
 from envs import resolve
@@ -20,6 +19,7 @@ from modules.gru import GRU
 from utils.building import build_learner
 from utils.configfile import available
 from utils.logging import Logger
+from utils.transfer import moved_together
 
 CPU, GPU = th.device("cpu"), th.device("cuda")
 needs_gpu = pytest.mark.skipif(not th.cuda.is_available(), reason="needs a GPU")
@@ -67,7 +67,7 @@ def test_one_copy_holds_every_field(kind: str) -> None:
     """The fields that go to a GPU in one piece come out as they were, memory order included."""
     batch = random_buffer(make_info(SPACES[kind][0])).recent(5)
     fields = {name: getattr(batch, name) for name in FIELDS if getattr(batch, name) is not None}
-    for name, there in to_gpu(fields, CPU, pin=False).items():
+    for name, there in moved_together(fields, CPU, pin=False).items():
         assert th.equal(there, fields[name]), name
         assert there.dtype == fields[name].dtype
         assert there.transpose(0, 1).is_contiguous()
