@@ -101,10 +101,12 @@ def random_episode(info: EnvInfo, length: int, rng: np.random.Generator) -> dict
     }
 
 
-def random_batch(info: EnvInfo, lengths: Sequence[int], seed: int = 0, device: th.device = CPU) -> TrainBatch:
-    """Episodes of the given lengths, on a device."""
+def random_batch(
+    info: EnvInfo, lengths: Sequence[int], seed: int = 0, device: th.device = CPU, pad_steps: int = 0
+) -> TrainBatch:
+    """Episodes of the given lengths, on a device, padded as `ReplayBuffer` is told to."""
     rng = np.random.default_rng(seed)
-    buffer = ReplayBuffer(info, len(lengths), seed)
+    buffer = ReplayBuffer(info, len(lengths), seed, pad_steps=pad_steps)
     for length in lengths:
         buffer.insert(random_episode(info, length, rng))
     return buffer.recent(len(lengths), device)

@@ -7,7 +7,7 @@ FLOPs are those of matrix products, counted; the peak is the best of square floa
 update by update in turn with ours. `--check` compares the losses of one update from the same weights, batch and random
 numbers instead, for the algorithms whose networks are the published ones; exit code 1 if any differs by more than 1e-5.
 Memory is what the update adds to the resident size; on a GPU (`--device cuda`) to what is allocated there, and "busy"
-is the share of an update in which it computes. `--torch-compile` is the run's key.
+is the share of an update in which it computes. `--torch-compile` is the run's key; schedules are at their ends.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from utils.threads import share
 GEMM_SIZE = {"cpu": 1024, "cuda": 8192}
 WARM = 3  # updates before those that are timed: compilers, memory, libraries' own choices
 REST = 0.03  # seconds before an update, in which the other side's threads stop waiting on the cores
+T_END = 10**9  # env steps, behind the end of every schedule
 TOLERANCE = 1e-5  # relative difference of losses that `--check` accepts
 
 
@@ -72,7 +73,7 @@ def added_memory(learner: Learner, batch: TrainBatch) -> float | None:
     if learner.device.type == "cuda":
         th.cuda.reset_peak_memory_stats()
         allocated = th.cuda.memory_allocated()
-        learner.update(batch, T_ENV)
+        learner.update(batch, T_END)
         return (th.cuda.max_memory_allocated() - allocated) / 2**20
     reset = Path("/proc/self/clear_refs")
     if not reset.exists():
@@ -89,7 +90,7 @@ def gpu_seconds(learner: Learner, batch: TrainBatch, count: int = 5) -> float:
     """Time of one update's kernels and copies on the GPU, one after the other; mean of `count`."""
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
         for _ in range(count):
-            learner.update(batch, T_ENV)
+            learner.update(batch, T_END)
         wait()
     return sum(event.self_device_time_total for event in profiler.key_averages()) / count / 1e6
 
@@ -104,17 +105,19 @@ def time_alg(alg: str, name: str, args: argparse.Namespace) -> dict[str, Any]:
     """One row: an algorithm on a map's shape."""
     info = map_info(name)
     lengths, keys, device = episode_lengths(name, args), {"batch_size": args.batch_size}, args.device
-    here, batch = random_batch(info, lengths), random_batch(info, lengths, device=device)
+    here = random_batch(info, lengths)
     flops = count_flops(make_learner(alg, info, keys), here)
     learner = make_learner(alg, info, keys | {"torch_compile": args.torch_compile}, device)
+    pad_steps = learner.padded_to if args.torch_compile == "cuda_graphs" else 0
+    batch = random_batch(info, lengths, device=device, pad_steps=pad_steps)
     for _ in range(WARM):
-        learner.update(batch, T_ENV)
+        learner.update(batch, T_END)
     memory = added_memory(learner, batch)
     reference = Reference(args.against, alg, info, here, args) if args.against else None
     ours, theirs, peak = [], [], 0.0
     for _ in range(args.repeats):
         time.sleep(REST)
-        ours.append(seconds(lambda: learner.update(batch, T_ENV)))
+        ours.append(seconds(lambda: learner.update(batch, T_END)))
         peak = max(peak, gemm_rate(device))
         if reference:
             time.sleep(REST)

@@ -81,9 +81,9 @@ class TrainingLoop:
         info = env.env_info
         self.n_envs = env.n_envs
         self.learner = build_learner(config, info, choose_device(config, logger))
-        self.buffer = ReplayBuffer(
-            info, config.buffer_size, derive_seed(config.seed, "replay"), config.buffer_obs_dtype
-        )
+        pad_steps = self.learner.padded_to if config.torch_compile == "cuda_graphs" else 0
+        seed = derive_seed(config.seed, "replay")
+        self.buffer = ReplayBuffer(info, config.buffer_size, seed, config.buffer_obs_dtype, pad_steps)
         logger.info(self.buffer.describe())
         self.timer = PhaseTimer()
         self.runner = Runner(env, self.learner.mac, config.seed, self.timer)

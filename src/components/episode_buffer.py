@@ -63,13 +63,15 @@ class ReplayBuffer:
         capacity: episodes kept; the oldest is dropped first.
         seed: of the sampling.
         obs_dtype: "float32" (lossless) or "float16" for observations and states.
+        pad_steps: if not 0, batches are padded to a multiple of so many steps, and networks over time run over the
+            padding too: fewer different shapes for more arithmetic.
 
     Raises:
         UserError: if a full buffer could not fit into the free memory.
     """
 
-    def __init__(self, info: EnvInfo, capacity: int, seed: int, obs_dtype: str = "float32") -> None:
-        self.info, self.capacity = info, capacity
+    def __init__(self, info: EnvInfo, capacity: int, seed: int, obs_dtype: str = "float32", pad_steps: int = 0) -> None:
+        self.info, self.capacity, self.pad_steps = info, capacity, pad_steps
         self.max_bytes = check_buffer_fits(info, capacity, obs_dtype)
         fields, n_rows = fields_of(info, obs_dtype), rows_of(info, capacity)
         self.kinds = {name: fields[name] for name in ("obs", "state") if np.prod(fields[name][0]) >= WIDE}
@@ -163,7 +165,10 @@ class ReplayBuffer:
         """Stored episodes (0 is the oldest) as one padded batch, copied to the device once."""
         numbers = sorted(numbers, key=lambda k: len(self.episodes[k]), reverse=True)
         episodes = [self.episodes[k] for k in numbers]
-        longest = len(episodes[0])
+        lengths = [len(rows) - 1 for rows in episodes]
+        if self.pad_steps:
+            lengths = [-(-lengths[0] // self.pad_steps) * self.pad_steps] * len(lengths)
+        longest = lengths[0] + 1
         index = np.zeros((longest, len(episodes)), np.int64)  # [T+1,B], time first: the GRU's memory order
         for k, rows in enumerate(episodes):
             index[: len(rows), k] = rows
@@ -183,8 +188,8 @@ class ReplayBuffer:
             terminated=fields["terminated"][:, :-1].to(th.float32),
             mask=valid_mask(fields["filled"]),
             action_space=self.info.action_space,
-            lengths=[len(rows) - 1 for rows in episodes],
-            bootstraps=longest > ONE_STEP or not bool(self.rows["terminated"][index[0]].all()),
+            lengths=lengths,
+            bootstraps=len(episodes[0]) > ONE_STEP or not bool(self.rows["terminated"][index[0]].all()),
         )
 
     def _take(self, name: str, flat: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -32,7 +32,7 @@ class TrainBatch:
         terminated: true ends only, `[B,T,1]`.
         mask: 1 for real transitions, `[B,T,1]`.
         action_space: for encoding actions.
-        lengths: transitions of each episode, longest first, B numbers.
+        lengths: transitions of each episode, longest first, B numbers; or T for all, padding included.
         on_policy: 1 for episodes taken because they are the newest, `[B,1,1]`; None: all play both parts.
         bootstraps: False if every transition ended its episode, so that no target needs a value of the next step.
     """

@@ -46,6 +46,7 @@ class COMALearner(Learner):
         width = self.spec.dim(info) + 2 * info.n_agents * info.action_space.enc_dim
         shape = AgentShape(info.n_agents, width, p.critic_hidden_dim, self.config.share_parameters)
         self.critic = make_critic(AGENTS["mlp"](shape), info.action_space)
+        self.padded_to = 1 if p.critic_each_step else self.padded_to  # no optimiser steps for padding
         self.add_targets("critic")
         self.add_optimiser("actor", self.mac.parameters(), self.config.lr)
         self.add_optimiser("critic", self.critic.parameters(), self.config.critic_lr)

@@ -65,6 +65,7 @@ class DOPLearner(Learner):
         mixer = MIXERS[p.mixer](sizes)
         assert isinstance(mixer, DOPMixer)
         self.mixer = mixer
+        self.padded_to = 1 if p.critic_each_step else self.padded_to  # no optimiser steps for padding
         self.add_targets("critic", "mixer")
         self.add_optimiser("actor", self.mac.parameters(), self.config.lr)
         self.add_optimiser("critic", self.parameters_of(["critic", "mixer"]), self.config.critic_lr)

@@ -61,6 +61,7 @@ class Learner(nn.Module, ABC):
     Params: ClassVar[type[Any]]  # a frozen dataclass: the keys the learner's yaml adds
     mac_class: ClassVar[str] = "basic_mac"
     on_policy: ClassVar[bool] = False  # whether an update takes the newest episodes in place of random ones
+    padded_to: int = 8  # recorded updates: a batch has a multiple of so many steps (utils/cuda_graphs.py); 0: never
 
     def __init__(self, config: Config, env_info: EnvInfo, mac: BasicMAC) -> None:
         super().__init__()
@@ -117,14 +118,15 @@ class Learner(nn.Module, ABC):
     def add_optimiser(self, name: str, parameters: Iterable[nn.Parameter], lr: float) -> None:
         """The configured optimiser over `parameters`, which become views of one vector (`utils/flat.py`)."""
         config, flat = self.config, FlatParameters(parameters, self.device)
+        keys: dict[str, Any] = {"lr": lr, "eps": config.optim_eps, "capturable": self.device.type == "cuda"}
         optimiser: th.optim.Optimizer
         if config.optimiser == "rmsprop":
-            optimiser = th.optim.RMSprop([flat.vector], lr=lr, alpha=config.optim_alpha, eps=config.optim_eps)
+            optimiser = th.optim.RMSprop([flat.vector], alpha=config.optim_alpha, **keys)
         elif config.optimiser == "amsgrad":  # once a fit is exact, Adam's denominators vanish and its steps explode
             betas = (ADAM_BETAS[0], config.optim_alpha)
-            optimiser = th.optim.Adam([flat.vector], lr, betas, config.optim_eps, amsgrad=True, fused=True)
+            optimiser = th.optim.Adam([flat.vector], betas=betas, amsgrad=True, fused=True, **keys)
         else:
-            optimiser = th.optim.Adam([flat.vector], lr, ADAM_BETAS, config.optim_eps, fused=True)
+            optimiser = th.optim.Adam([flat.vector], betas=ADAM_BETAS, fused=True, **keys)
         self.flat[name], self.optimisers[name] = flat, optimiser
 
     def optimise(self, name: str, loss: Tensor) -> Tensor:
@@ -134,6 +136,12 @@ class Learner(nn.Module, ABC):
         norm = flat.clip(self.config.grad_norm_clip)
         self.optimisers[name].step()
         return norm
+
+    @property
+    def schedules_end(self) -> int:
+        """Env steps from which on epsilon and alpha stay as they are."""
+        config = self.config
+        return max(config.epsilon_anneal_time, config.uniform_steps, getattr(self.params, "alpha_anneal_time", 0))
 
     def _update_targets(self) -> None:
         interval, tau = self.config.target_update_interval, self.config.target_tau
@@ -157,7 +165,8 @@ class Learner(nn.Module, ABC):
         """The inverse of `state`."""
         self.load_state_dict(state["networks"])
         for name, optimiser in self.optimisers.items():
-            optimiser.load_state_dict(state["optimisers"][name])
+            saved, device = state["optimisers"][name], {"capturable": self.device.type == "cuda"}
+            optimiser.load_state_dict(saved | {"param_groups": [group | device for group in saved["param_groups"]]})
         self.n_updates = state["n_updates"]
         self.t_env = state.get("t_env", self.config.t_max)  # not in checkpoints of versions before
         self.rng.set_state(state["rng"].cpu())

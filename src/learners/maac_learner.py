@@ -60,7 +60,7 @@ class MAACLearner(Learner):
         q, squared_logits = self.judge(batch, inputs, batch.actions_enc)
         values = q.taken(batch.actions)[0]  # [B,T,N]
         loss = masked_mean((values - targets).square(), batch.mask)
-        penalty = p.attention_penalty * squared_logits
+        penalty = p.attention_penalty * masked_mean(squared_logits, batch.mask)
         metrics = {"loss": loss.detach(), "grad_norm": self.optimise("critic", loss + penalty)}
 
         # actors: minimise -log pi_i(u_i) sg(Q_i(u) - b_i - alpha log pi_i(u_i)), u fresh for all agents

@@ -60,6 +60,8 @@ class SACLearner(Learner):
                 "update_order=random needs share_parameters=False and optimiser=rmsprop: shared weights and Adam's "
                 "momentum would move agents whose turn it is not"
             )
+        if p.update_order != "together":
+            self.padded_to = 0  # whose turn it is is drawn anew
         self.spec = SPECS[p.critic_scope]
         width = self.spec.dim(info)
         shape = AgentShape(info.n_agents, width, config.hidden_dim, config.share_parameters, ensemble=p.n_critics)

@@ -93,13 +93,19 @@ def _stock(
 
     The weights of a group are put into one piece of memory in cuDNN's order, or it would do so itself at every call.
     """
-    sizes, train = th.tensor(counts), th.is_grad_enabled()  # cuDNN keeps what a gradient needs only in training
+    ragged, train = counts[-1] < counts[0], th.is_grad_enabled()  # cuDNN keeps what a gradient needs only in training
+    options = (True, 1, 0.0, train, False)  # biases, layers, dropout, training, both directions
     outputs = []
     for g in range(len(x)):
         parts = [w_in[g].t(), weight[g].t(), b_in[g, 0], bias[g, 0]]
         joined = th.cat([part.flatten() for part in parts]).split([part.numel() for part in parts])
         flat = [one.view(part.shape) for one, part in zip(joined, parts, strict=True)]
-        outputs.append(th._VF.gru(x[g], sizes, h_0[g : g + 1], flat, True, 1, 0.0, train, False)[0])
+        first = h_0[g : g + 1].contiguous()
+        if ragged:
+            outputs.append(th._VF.gru(x[g], th.tensor(counts), first, flat, *options)[0])
+        else:
+            steps = x[g].view(len(counts), counts[0], -1)
+            outputs.append(th._VF.gru(steps, first, flat, *options, False)[0].flatten(0, 1))
     return th.stack(outputs)
 
 

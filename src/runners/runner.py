@@ -8,6 +8,7 @@ Shape legend: E environments, T steps, N agents, A actions, D action dimensions,
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,20 +49,21 @@ class _Progress:
 
 
 class Runner:
-    """Plays episodes with the controller.
+    """Plays episodes with the controller, on the host: a step of small networks is over before a GPU is asked.
 
     Args:
         env: E environments.
-        mac: the controller.
+        mac: the controller, wherever it learns.
         seed: the run's seed.
         timer: where time goes ("env", "act").
     """
 
     def __init__(self, env: VecEnv, mac: BasicMAC, seed: int, timer: PhaseTimer) -> None:
-        self.env, self.mac, self.seed, self.timer = env, mac, seed, timer
+        self.env, self.learnt, self.seed, self.timer = env, mac, seed, timer
+        here = next(mac.parameters()).device.type == "cpu"
+        self.mac = mac if here else copy.deepcopy(mac).cpu()
         self.info = env.env_info
         self.batch = EpisodeBatch(env.env_info, env.n_envs)
-        self.device = next(mac.parameters()).device
 
     @th.inference_mode()
     def collect(
@@ -82,8 +84,11 @@ class Runner:
         epsilon = 0.0 if test else self.mac.epsilon(t_env)
         n_envs = self.env.n_envs
         progress = _Progress(np.arange(n_envs) < count, np.zeros(n_envs), [{} for _ in range(n_envs)])
+        if self.mac is not self.learnt:
+            with self.timer("act"):
+                self.mac.load_state_dict(self.learnt.state_dict())
         hidden = self.mac.init_hidden(n_envs)
-        last_actions = th.zeros(n_envs, self.info.n_agents, self.info.action_space.enc_dim, device=self.device)
+        last_actions = th.zeros(n_envs, self.info.n_agents, self.info.action_space.enc_dim)
         with self.timer("env"):
             observation = self.env.reset(seeds)
         t = 0
@@ -93,7 +98,7 @@ class Runner:
                 act = self._act_inputs(t, last_actions, noise)
                 actions, hidden = self.mac.select_actions(act, hidden, epsilon, test_mode)
                 last_actions = self.info.action_space.encode(actions)
-                taken = actions.cpu().numpy()
+                taken = actions.numpy()
             with self.timer("env"):
                 transition = self.env.step(taken, progress.active)
             self._write_transition(t, taken, transition, progress)
@@ -108,15 +113,14 @@ class Runner:
         for k, seed in enumerate(seeds):
             rng = np.random.Generator(np.random.SFC64(derive_seed(seed, "act")))
             noise[:, k] = rng.random(shape, dtype=np.float32)
-        return th.from_numpy(noise).to(self.device)
+        return th.from_numpy(noise)
 
     def _act_inputs(self, t: int, last_actions: th.Tensor, noise: th.Tensor) -> ActInputs:
         data = self.batch.data
-        avail = th.from_numpy(data["avail_actions"][t]).to(self.device) if "avail_actions" in data else None
         return ActInputs(
-            obs=th.from_numpy(data["obs"][t]).to(self.device),
-            state=th.from_numpy(data["state"][t]).to(self.device),
-            avail=avail,
+            obs=th.from_numpy(data["obs"][t]),
+            state=th.from_numpy(data["state"][t]),
+            avail=th.from_numpy(data["avail_actions"][t]) if "avail_actions" in data else None,
             last_actions=last_actions,
             noise=noise[t],
         )

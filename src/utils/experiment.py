@@ -13,7 +13,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch as th
 from sacred import SETTINGS, Experiment
 from sacred.dependencies import Source
 from sacred.run import Run
@@ -24,6 +23,7 @@ from components.storage import check_buffer_fits, check_rollout_fits
 from mirror.background import Mirror
 from mirror.server import find_server
 from utils import checkpoint, snapshots, tensorboard
+from utils.building import try_learner
 from utils.cli import Request
 from utils.config import Config, as_dict, from_merged
 from utils.console import LOG, Console, show_messages
@@ -66,7 +66,7 @@ def check_parts(merged: Mapping[str, Any], here: bool = True) -> tuple[Config, d
         check_rollout_fits(info, config.batch_size_run)
         check_buffer_fits(info, config.buffer_size, config.buffer_obs_dtype)
     try:
-        run_module.build_learner(config, info, th.device("cpu"))  # finds what does not fit together
+        try_learner(config, info)  # finds what does not fit together
     except WrongActionsError as error:
         kind = info.action_space.kind
         raise UserError(f"{error}; with {kind} actions: {', '.join(algorithms_for(info))}") from error

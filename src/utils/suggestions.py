@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import torch as th
-
-import run as run_module
 from envs.multiagentenv import EnvInfo
+from utils.building import try_learner
 from utils.config import from_merged, layers
 from utils.configfile import available
 from utils.errors import UserError
@@ -19,7 +17,7 @@ def algorithms_for(info: EnvInfo) -> list[str]:
 def _fits(name: str, info: EnvInfo) -> bool:
     config = from_merged(layers(name, None) | {"seed": 0})
     try:
-        run_module.build_learner(config, info, th.device("cpu"))
+        try_learner(config, info)
     except UserError:
         return False
     return True

@@ -123,3 +123,23 @@ def test_a_step_without_available_action_is_an_error():
     episode["avail_actions"][2, 1] = False
     with pytest.raises(ValueError, match="agent 1 had no available action at step 2"):
         buffer.insert(episode)
+
+
+@pytest.mark.parametrize("space", [DISCRETE, CONTINUOUS])
+def test_batches_padded_to_a_multiple(space):
+    """Six steps of padding to a multiple of four: the same episodes, and networks run over all steps alike."""
+    buffer = random_buffer(make_info(space, limit=6), seed=3)
+    batch = buffer.recent(5)
+    buffer.pad_steps = 4
+    padded = buffer.recent(5)
+    assert batch.lengths[0] in (5, 6)
+    assert padded.lengths == [8] * 5
+    assert padded.rows_taken == [5] * 8
+    steps = batch.mask.shape[1]
+    for name in ("obs", "state", "avail_actions", "actions", "reward", "terminated", "mask"):
+        ours, theirs = getattr(batch, name), getattr(padded, name)
+        if ours is None:
+            continue
+        assert th.equal(theirs[:, : ours.shape[1]], ours), name
+        assert (theirs[:, ours.shape[1] :] == (name == "avail_actions")).all(), name
+    assert padded.mask[:, steps:].sum() == 0

@@ -44,6 +44,23 @@ def test_padding_changes_neither_loss_nor_weights(alg, space):
             th.testing.assert_close(ours, first, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize(("alg", "space"), CASES)
+def test_running_over_the_padding_changes_nothing(alg, space):
+    """A batch for recorded updates, padded and with networks that run over the padding, gives the same update."""
+    config, buffer = make_config(alg), random_buffer(make_info(space, limit=7))
+    results = []
+    for recorded in (False, True):
+        learner = make_learner(config, buffer.info)
+        buffer.pad_steps = learner.padded_to if recorded else 0
+        learner.rng = _Constant()
+        metrics = learner.update(buffer.recent(6), 0)
+        results.append((metrics, [p.detach().clone() for p in learner.parameters()]))
+    for name, value in results[1][0].items():
+        th.testing.assert_close(value, results[0][0][name], rtol=1e-4, atol=1e-5, msg=name)
+    for ours, first in zip(results[1][1], results[0][1], strict=True):
+        th.testing.assert_close(ours, first, rtol=1e-3, atol=1e-5)
+
+
 class _Constant(th.Generator):
     """Marks a generator whose draws the test replaces."""
 

@@ -63,20 +63,19 @@ class AttentionCritic(nn.Module):
         self.register_buffer("others", ~th.eye(shape.n_agents, dtype=th.bool), persistent=False)
 
     def attend(self, own: Tensor, pair: Tensor) -> tuple[Tensor, Tensor]:
-        """From g and e `[R,N,H]`: x `[R,N,H]`, and the squared logits, sum over heads and mean otherwise, a scalar."""
+        """From g and e `[R,N,H]`: x `[R,N,H]`, and the squared logits, sum over heads, mean over pairs, `[R]`."""
         query, key = self.query(own).unflatten(-1, self.heads), self.key(pair).unflatten(-1, self.heads)
         value = F.leaky_relu(self.value(pair)).unflatten(-1, self.heads)  # [R,N,P,d]
         logits = th.einsum("ripd,rjpd->rpij", query, key)
         scaled = (logits / math.sqrt(self.heads[1])).masked_fill(~self.others, th.finfo(logits.dtype).min)
         weights = th.softmax(scaled, dim=-1) * self.others  # [R,P,N,N]; nothing to attend to alone
         x = th.einsum("rpij,rjpd->ripd", weights, value).flatten(-2)
-        pairs = len(logits) * self.others.sum().clamp(min=1)
-        return x, (logits.square() * self.others).sum() / pairs
+        return x, (logits.square() * self.others).sum((1, 2, 3)) / self.others.sum().clamp(min=1)
 
     def judge(
         self, inputs: Tensor, rows: Sequence[int], avail: Tensor | None, encoded: Tensor, rng: th.Generator
     ) -> tuple[QFunction, Tensor]:
-        """Q_i as a function of the own action, the others' given, and the squared logits of real steps.
+        """Q_i as a function of the own action, the others' given, and the squared logits, sum over heads, `[B,T,N]`.
 
         Args:
             inputs: `[B,T,N,I]`.
@@ -94,6 +93,8 @@ class AttentionCritic(nn.Module):
         own = F.leaky_relu(self.own(packed))
         x, squared = self.attend(axis.hidden_from_groups(own), axis.hidden_from_groups(pair(encoded)))
         attended = axis.hidden_to_groups(x)
+        every = axis.hidden_to_groups(squared.view(-1, 1, 1).expand(-1, axis.n_agents, 1))  # the same for all agents
+        penalised = axis.unpack(every, rows, len(inputs))[0].squeeze(-1)
 
         def q(mine: Tensor) -> Tensor:
             values = self.out(th.cat((mine, _repeated(attended, mine)), dim=-1)).flatten(2)
@@ -101,7 +102,7 @@ class AttentionCritic(nn.Module):
 
         if not self.one_output:
             assert avail is not None
-            return DiscreteQ(q(own), avail), squared
+            return DiscreteQ(q(own), avail), penalised
         assert isinstance(self.action_space, ContinuousActions)
 
         def head(mine: Tensor) -> Tensor:
@@ -111,7 +112,7 @@ class AttentionCritic(nn.Module):
         def normal(size: th.Size) -> Tensor:
             return th.randn(size, generator=rng, device=inputs.device)
 
-        return ContinuousQ(head, head, self.action_space, normal), squared
+        return ContinuousQ(head, head, self.action_space, normal), penalised
 
 
 def _repeated(known: Tensor, like: Tensor) -> Tensor:

@@ -1,0 +1,86 @@
+"""`torch_compile=cuda_graphs`: an update as one CUDA graph, whose hundreds of small kernels start with a single call.
+
+A graph repeats the same kernels on the same memory. So batches are padded to a multiple of `Learner.padded_to` steps,
+one graph serves all batches of one shape, and what a schedule decides must not change any more.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch as th
+from torch import Tensor
+
+from components.train_batch import TrainBatch
+from learners.learner import Learner, Metrics
+
+Learn = Callable[[TrainBatch, int], Metrics]
+FIELDS = ("obs", "state", "avail_actions", "actions", "reward", "terminated", "mask", "on_policy")
+
+
+def tensors_of(batch: TrainBatch) -> Iterator[tuple[str, Tensor]]:
+    """The tensors that a batch is made of; those it has not are left out."""
+    return ((name, getattr(batch, name)) for name in FIELDS if getattr(batch, name) is not None)
+
+
+class _Recording:
+    """One update on batches of one shape.
+
+    Args:
+        learner: whose random numbers the update draws.
+        learn: the update.
+        batch: one of the shape; only its tensors' shapes count.
+        t_env: env steps, behind the end of every schedule.
+        pool: memory shared with the other recordings, of which one is replayed at a time.
+    """
+
+    def __init__(self, learner: Learner, learn: Learn, batch: TrainBatch, t_env: int, pool: Any) -> None:
+        own: dict[str, Any] = {name: x.clone() for name, x in tensors_of(batch)}
+        self.batch = dataclasses.replace(batch, **own)
+        self.graph = th.cuda.CUDAGraph()
+        self.graph.register_generator_state(learner.rng)
+        with th.cuda.graph(self.graph, pool=pool):
+            metrics = learn(dataclasses.replace(self.batch), t_env)  # a new one: encodings are part of the recording
+            self.values = th.stack([value.to(th.float32) for value in metrics.values()])
+        self.names = list(metrics)
+
+    def replay(self, batch: TrainBatch) -> Metrics:
+        """The update on a batch."""
+        for name, x in tensors_of(batch):
+            getattr(self.batch, name).copy_(x)
+        self.graph.replay()
+        return dict(zip(self.names, self.values.clone().unbind(), strict=True))
+
+
+class RecordedUpdates:
+    """`learner.learn`: done as usual for the first batch of a shape, recorded for the second, replayed from then on.
+
+    Args:
+        learner: on a GPU, its `padded_to` not 0.
+    """
+
+    def __init__(self, learner: Learner) -> None:
+        self.learner, self.learn = learner, learner.learn
+        self.settled = learner.schedules_end
+        self.pool = th.cuda.graph_pool_handle()
+        self.seen: set[tuple[object, ...]] = set()
+        self.recordings: dict[tuple[object, ...], _Recording] = {}
+
+    def __call__(self, batch: TrainBatch, t_env: int) -> Metrics:
+        """One update."""
+        if t_env < self.settled:
+            return self.learn(batch, t_env)
+        shape = (*batch.obs.shape, *batch.lengths, batch.on_policy is None, batch.bootstraps)
+        if shape not in self.seen:
+            self.seen.add(shape)
+            return self.learn(batch, t_env)
+        if shape not in self.recordings:
+            self.recordings[shape] = _Recording(self.learner, self.learn, batch, t_env, self.pool)
+        return self.recordings[shape].replay(batch)
+
+
+def record_updates(learner: Learner) -> None:
+    """Let `learner.learn` be recorded and replayed, see `RecordedUpdates`."""
+    learner.learn = RecordedUpdates(learner)  # type: ignore[method-assign]
