@@ -37,9 +37,7 @@ def make_loop(alg: str, name: str, args: argparse.Namespace, folder: Path) -> Tr
     changes |= {"use_cuda": args.device == "cuda", "torch_compile": args.torch_compile}
     config = build_config(alg, "sc2", changes | {"test_interval": 10**9, "log_interval": args.log_interval})
     seed_everything(config.seed)
-    loop = TrainingLoop(config, Logger(folder), folder, map_env(name, args.envs))
-    loop.t_env = args.start
-    return loop
+    return TrainingLoop(config, Logger(folder), folder, map_env(name, args.envs))
 
 
 def iterate(loop: TrainingLoop) -> None:
@@ -79,7 +77,6 @@ def main() -> int:
     parser.add_argument("--envs", type=int, default=8, help="environments stepped together")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--torch-compile", default="none", choices=["none", "default", "cuda_graphs"])
-    parser.add_argument("--start", type=int, default=0, help="env steps that schedules begin with")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--log-interval", type=int, default=10_000, help="env steps")
     parser.add_argument("--seed", type=int, default=1)

@@ -7,7 +7,7 @@ FLOPs are those of matrix products, counted; the peak is the best of square floa
 update by update in turn with ours. `--check` compares the losses of one update from the same weights, batch and random
 numbers instead, for the algorithms whose networks are the published ones; exit code 1 if any differs by more than 1e-5.
 Memory is what the update adds to the resident size; on a GPU (`--device cuda`) to what is allocated there, and "busy"
-is the share of an update in which it computes. `--torch-compile` is the run's key; schedules are at their ends.
+is the share of an update in which it computes. `--torch-compile` is the run's key.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from weights import PUBLISHED, published_weights
 
 from components.episode_buffer import TrainBatch
 from learners import Learner
+from utils.cuda_graphs import is_recorded
 from utils.errors import UserError, nearest
 from utils.threads import share
 
 GEMM_SIZE = {"cpu": 1024, "cuda": 8192}
 WARM = 3  # updates before those that are timed: compilers, memory, libraries' own choices
 REST = 0.03  # seconds before an update, in which the other side's threads stop waiting on the cores
-T_END = 10**9  # env steps, behind the end of every schedule
 TOLERANCE = 1e-5  # relative difference of losses that `--check` accepts
 
 
@@ -73,7 +73,7 @@ def added_memory(learner: Learner, batch: TrainBatch) -> float | None:
     if learner.device.type == "cuda":
         th.cuda.reset_peak_memory_stats()
         allocated = th.cuda.memory_allocated()
-        learner.update(batch, T_END)
+        learner.update(batch, T_ENV)
         return (th.cuda.max_memory_allocated() - allocated) / 2**20
     reset = Path("/proc/self/clear_refs")
     if not reset.exists():
@@ -90,7 +90,7 @@ def gpu_seconds(learner: Learner, batch: TrainBatch, count: int = 5) -> float:
     """Time of one update's kernels and copies on the GPU, one after the other; mean of `count`."""
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
         for _ in range(count):
-            learner.update(batch, T_END)
+            learner.update(batch, T_ENV)
         wait()
     return sum(event.self_device_time_total for event in profiler.key_averages()) / count / 1e6
 
@@ -108,16 +108,16 @@ def time_alg(alg: str, name: str, args: argparse.Namespace) -> dict[str, Any]:
     here = random_batch(info, lengths)
     flops = count_flops(make_learner(alg, info, keys), here)
     learner = make_learner(alg, info, keys | {"torch_compile": args.torch_compile}, device)
-    pad_steps = learner.padded_to if args.torch_compile == "cuda_graphs" else 0
+    pad_steps = learner.padded_to if is_recorded(learner) else 0
     batch = random_batch(info, lengths, device=device, pad_steps=pad_steps)
     for _ in range(WARM):
-        learner.update(batch, T_END)
+        learner.update(batch, T_ENV)
     memory = added_memory(learner, batch)
     reference = Reference(args.against, alg, info, here, args) if args.against else None
     ours, theirs, peak = [], [], 0.0
     for _ in range(args.repeats):
         time.sleep(REST)
-        ours.append(seconds(lambda: learner.update(batch, T_END)))
+        ours.append(seconds(lambda: learner.update(batch, T_ENV)))
         peak = max(peak, gemm_rate(device))
         if reference:
             time.sleep(REST)

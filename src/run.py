@@ -20,6 +20,7 @@ from runners import EpisodeStats, Runner, WorkerError, make_vec_env
 from utils import checkpoint
 from utils.building import build_learner, choose_device
 from utils.config import Config
+from utils.cuda_graphs import is_recorded
 from utils.earlystop import EarlyStop
 from utils.errors import UserError
 from utils.interrupt import Stopped, stop_if_requested
@@ -81,7 +82,7 @@ class TrainingLoop:
         info = env.env_info
         self.n_envs = env.n_envs
         self.learner = build_learner(config, info, choose_device(config, logger))
-        pad_steps = self.learner.padded_to if config.torch_compile == "cuda_graphs" else 0
+        pad_steps = self.learner.padded_to if is_recorded(self.learner) else 0
         seed = derive_seed(config.seed, "replay")
         self.buffer = ReplayBuffer(info, config.buffer_size, seed, config.buffer_obs_dtype, pad_steps)
         logger.info(self.buffer.describe())

@@ -1,8 +1,24 @@
-"""Schedules as pure functions of the number of environment steps. Nothing is stored, so nothing can be stale."""
+"""Schedules as pure functions of the number of environment steps. Nothing is stored, so nothing can be stale.
+
+In a recorded update (`utils/cuda_graphs.py`) the number of steps is a float64 tensor of one number, which is filled
+before every replay; the value is then a tensor too.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import overload
+
+import torch as th
+from torch import Tensor
+
+Steps = int | Tensor  # environment steps so far
+Level = float | Tensor  # a schedule's value
+
+
+def is_zero(level: Level) -> bool:
+    """Whether a level is known to be 0 without asking a device."""
+    return not isinstance(level, Tensor) and level == 0.0
 
 
 @dataclass(frozen=True)
@@ -13,8 +29,15 @@ class LinearSchedule:
     finish: float
     duration: int
 
-    def value(self, t_env: int) -> float:
-        """The value after `t_env` environment steps."""
+    @overload
+    def value(self, t_env: int) -> float: ...
+    @overload
+    def value(self, t_env: Tensor) -> Tensor: ...
+    def value(self, t_env: Steps) -> Level:
+        """The value after `t_env` environment steps; float32 if a tensor."""
+        if isinstance(t_env, Tensor):
+            moving = self.start + (self.finish - self.start) * t_env / max(self.duration, 1)
+            return th.where(t_env >= self.duration, self.finish, moving).to(th.float32)
         if t_env >= self.duration:
             return self.finish
         return self.start + (self.finish - self.start) * t_env / self.duration

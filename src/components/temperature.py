@@ -12,7 +12,7 @@ import torch as th
 from torch import Tensor, nn
 
 from components.action_space import ActionSpace, DiscreteActions
-from components.schedules import LinearSchedule
+from components.schedules import LinearSchedule, Steps
 
 LAMBDA_EMA = 0.99  # memory of the advantage-weighted mean of lambda_i
 LAMBDA_RANGE = (0.1, 10.0)  # alpha_i stays within this factor of alpha
@@ -40,11 +40,12 @@ class Temperature(nn.Module):
         self.schedule, self.from_lambda = schedule, from_lambda
         self.register_buffer("lambda_mean", th.ones(n_agents))
 
-    def team(self, t_env: int) -> Tensor:
+    def team(self, t_env: Steps) -> Tensor:
         """alpha, a scalar without gradient."""
-        return self.lambda_mean.new_full((), self.schedule.value(t_env))  # filled there, not copied
+        value = self.schedule.value(t_env)
+        return value if isinstance(value, Tensor) else self.lambda_mean.new_full((), value)  # filled there, not copied
 
-    def individual(self, t_env: int) -> Tensor:
+    def individual(self, t_env: Steps) -> Tensor:
         """alpha_i, `[N]`."""
         return self.team(t_env) / self.lambda_mean.clamp(*LAMBDA_RANGE)
 
@@ -71,7 +72,7 @@ class AutoTemperature(Temperature):
         super().__init__(LinearSchedule(initial, initial, 0), n_agents, from_lambda)
         self.log_alpha = nn.Parameter(th.tensor(math.log(initial)))
 
-    def team(self, t_env: int) -> Tensor:
+    def team(self, t_env: Steps) -> Tensor:
         """exp(log_alpha), detached."""
         return self.log_alpha.detach().exp()
 
@@ -87,11 +88,11 @@ class OwnTemperatures(AutoTemperature):
         super().__init__(initial, n_agents, from_lambda=False)
         self.log_alpha = nn.Parameter(th.full((n_agents,), math.log(initial)))
 
-    def team(self, t_env: int) -> Tensor:
+    def team(self, t_env: Steps) -> Tensor:
         """Mean of the alpha_i, for metrics."""
         return self.individual(t_env).mean()
 
-    def individual(self, t_env: int) -> Tensor:
+    def individual(self, t_env: Steps) -> Tensor:
         """alpha_i, `[N]`."""
         return self.log_alpha.detach().exp()
 

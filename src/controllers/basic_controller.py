@@ -6,13 +6,15 @@ Shape legend: E environments, B episodes, T transitions, N agents, F outputs, H 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import overload
 
+import torch as th
 from torch import Tensor, nn
 
 from components.action_selectors import explore, greedy
 from components.episode_buffer import TrainBatch
 from components.inputs import InputSpec, build_inputs
-from components.schedules import LinearSchedule
+from components.schedules import Level, LinearSchedule, Steps
 from envs.multiagentenv import EnvInfo
 from modules.agents import REGISTRY as AGENTS
 from modules.agents.trunk import AgentNetwork, AgentShape
@@ -63,8 +65,14 @@ class BasicMAC(nn.Module):
         """F, the outputs of the agent network."""
         return self.space.head_dim
 
-    def epsilon(self, t_env: int) -> float:
+    @overload
+    def epsilon(self, t_env: int) -> float: ...
+    @overload
+    def epsilon(self, t_env: Tensor) -> Tensor: ...
+    def epsilon(self, t_env: Steps) -> Level:
         """Share of uniformly random actions after `t_env` env steps."""
+        if isinstance(t_env, Tensor):
+            return th.where(t_env < self.uniform_steps, 1.0, self.schedule.value(t_env))
         return 1.0 if t_env < self.uniform_steps else self.schedule.value(t_env)
 
     def init_hidden(self, n_envs: int) -> Tensor:

@@ -11,6 +11,7 @@ import torch as th
 from torch import Tensor
 
 from components.action_selectors import explore, mode, sample
+from components.schedules import Level
 from controllers.basic_controller import ActInputs
 from controllers.soft_controller import SoftMAC
 from envs.multiagentenv import EnvInfo
@@ -38,7 +39,7 @@ class ConditionalMAC(SoftMAC):
         """Independent logits and the histories' part of the correction."""
         return 2 * self.space.head_dim
 
-    def policy(self, head: Tensor, avail: Tensor | None, epsilon: float = 0.0) -> MaskedCategorical | SquashedNormal:
+    def policy(self, head: Tensor, avail: Tensor | None, epsilon: Level = 0.0) -> MaskedCategorical | SquashedNormal:
         """The independent policies of outputs `[...,N,2A]`."""
         return super().policy(Dependency.independent(head), avail, epsilon)
 

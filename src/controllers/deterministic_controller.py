@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from components.action_space import ContinuousActions
+from components.schedules import Level
 from controllers.soft_controller import SoftMAC
 from envs.multiagentenv import EnvInfo
 from modules.distributions import MaskedCategorical, SquashedNormal, TanhPoint
@@ -26,7 +27,7 @@ class DeterministicMAC(SoftMAC):
         """One logit per action, or one mean per dimension."""
         return self.space.enc_dim
 
-    def policy(self, head: Tensor, avail: Tensor | None, epsilon: float = 0.0) -> MaskedCategorical | SquashedNormal:
+    def policy(self, head: Tensor, avail: Tensor | None, epsilon: Level = 0.0) -> MaskedCategorical | SquashedNormal:
         """The policy of outputs `[...,N,F]`, without the share of random actions."""
         if isinstance(self.space, ContinuousActions):
             return TanhPoint(head, self.action_noise)

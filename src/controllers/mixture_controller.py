@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from components.action_selectors import mode, sample
+from components.schedules import Level, is_zero
 from controllers.basic_controller import ActInputs
 from controllers.soft_controller import SoftMAC
 from envs.multiagentenv import EnvInfo
@@ -24,9 +25,9 @@ class MixtureMAC(SoftMAC):
         super().__init__(config, env_info)
         self.mask_before_softmax = config.mask_before_softmax
 
-    def policy(self, head: Tensor, avail: Tensor | None, epsilon: float = 0.0) -> MaskedCategorical | SquashedNormal:
+    def policy(self, head: Tensor, avail: Tensor | None, epsilon: Level = 0.0) -> MaskedCategorical | SquashedNormal:
         """The policy of outputs `[...,N,A]`."""
-        if self.mask_before_softmax or epsilon == 0.0 or avail is None:
+        if self.mask_before_softmax or is_zero(epsilon) or avail is None:
             return self.mixed(self.space.distribution(head, avail), avail, epsilon)
         return self.mixed_then_masked(head, avail, epsilon)
 
@@ -44,7 +45,7 @@ class ActorCriticMAC(MixtureMAC):
         """A logits and a value."""
         return self.space.head_dim + 1
 
-    def policy(self, head: Tensor, avail: Tensor | None, epsilon: float = 0.0) -> MaskedCategorical | SquashedNormal:
+    def policy(self, head: Tensor, avail: Tensor | None, epsilon: Level = 0.0) -> MaskedCategorical | SquashedNormal:
         """The policy of outputs `[...,N,A+1]`."""
         return super().policy(head[..., :-1], avail, epsilon)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from components.action_selectors import explore, mode, sample
 from components.action_space import ContinuousActions
+from components.schedules import Level, is_zero
 from controllers.basic_controller import ActInputs, BasicMAC
 from envs.multiagentenv import EnvInfo
 from modules.distributions import MaskedCategorical, SquashedNormal
@@ -31,14 +32,14 @@ class SoftMAC(BasicMAC):
         if isinstance(self.space, ContinuousActions) and self.head_dim == self.space.head_dim:
             self.agent.shift_outputs(slice(self.space.dim, None), math.log(config.policy_std))
 
-    def policy(self, head: Tensor, avail: Tensor | None, epsilon: float = 0.0) -> MaskedCategorical | SquashedNormal:
+    def policy(self, head: Tensor, avail: Tensor | None, epsilon: Level = 0.0) -> MaskedCategorical | SquashedNormal:
         """The policy of outputs `[...,N,F]`; `epsilon` is used only with `policy_epsilon`."""
-        if not self.policy_epsilon or epsilon == 0.0 or avail is None:
+        if not self.policy_epsilon or is_zero(epsilon) or avail is None:
             return self.space.distribution(head, avail)
         return self.mixed_then_masked(head, avail, epsilon)
 
     @staticmethod
-    def mixed_then_masked(head: Tensor, avail: Tensor, epsilon: float) -> MaskedCategorical:
+    def mixed_then_masked(head: Tensor, avail: Tensor, epsilon: Level) -> MaskedCategorical:
         """(1 - epsilon) softmax + epsilon uniform over all actions, then the available ones renormalised.
 
         Of several released codes. Where the preferred action is not available, the others are nearly equally likely.
@@ -49,10 +50,10 @@ class SoftMAC(BasicMAC):
 
     @staticmethod
     def mixed(
-        policy: MaskedCategorical | SquashedNormal, avail: Tensor | None, epsilon: float
+        policy: MaskedCategorical | SquashedNormal, avail: Tensor | None, epsilon: Level
     ) -> MaskedCategorical | SquashedNormal:
         """(1 - epsilon) pi + epsilon uniform over available actions; densities over a box are left as they are."""
-        if epsilon == 0.0 or avail is None:
+        if is_zero(epsilon) or avail is None:
             return policy
         assert isinstance(policy, MaskedCategorical)
         share = avail.to(policy.probs.dtype)

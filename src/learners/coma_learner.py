@@ -13,6 +13,7 @@ from torch import Tensor
 from components.action_selectors import sample_with_log_prob
 from components.episode_buffer import TrainBatch
 from components.inputs import InputSpec
+from components.schedules import Level, Steps
 from learners.learner import Learner, Metrics, averaged, register, td_metrics
 from modules.agents import REGISTRY as AGENTS
 from modules.agents.trunk import AgentShape
@@ -56,7 +57,7 @@ class COMALearner(Learner):
         others = others_actions(batch.action_space.encode(actions))
         return th.cat((batch.inputs(self.spec), others, joint_actions(batch.last_actions, batch.last_actions)), dim=-1)
 
-    def learn(self, batch: TrainBatch, t_env: int) -> Metrics:
+    def learn(self, batch: TrainBatch, t_env: Steps) -> Metrics:
         """The critic, then the actors."""
         epsilon = self.mac.epsilon(t_env)
         head = self.mac.unroll(batch)  # [B,T+1,N,A]
@@ -75,7 +76,7 @@ class COMALearner(Learner):
         metrics |= {"policy_loss": policy_loss.detach(), "entropy": masked_mean(policy.entropy.detach(), batch.mask)}
         return metrics | {"actor_grad_norm": self.optimise("actor", policy_loss)}
 
-    def continued_actions(self, batch: TrainBatch, head: Tensor, epsilon: float) -> Tensor:
+    def continued_actions(self, batch: TrainBatch, head: Tensor, epsilon: Level) -> Tensor:
         """The stored actions, and one sampled from the policies at each episode's last observation: `[B,T+1,N,1]`."""
         policy = self.mac.policy(head, batch.avail_actions, epsilon)
         fresh, _ = sample_with_log_prob(policy, batch.action_space, self.rng)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from components.action_selectors import differentiable_sample, log_prob_of, mode
 from components.episode_buffer import TrainBatch
+from components.schedules import Steps
 from learners.learner import Learner, Metrics, register, td_metrics
 from modules.agents import REGISTRY as AGENTS
 from modules.agents.trunk import AgentShape
@@ -69,7 +70,7 @@ class DDPGLearner(Learner):
         self.add_optimiser("actor", self.mac.parameters(), config.lr)
         self.add_optimiser("critic", self.parameters_of(judges), config.critic_lr)
 
-    def learn(self, batch: TrainBatch, t_env: int) -> Metrics:
+    def learn(self, batch: TrainBatch, t_env: Steps) -> Metrics:
         """One step of the critic (and mixer), one of the actors."""
         inputs, state = batch.inputs(self.scope.spec), batch.state  # [B,T+1,N,I], [B,T+1,S]
         with th.no_grad():

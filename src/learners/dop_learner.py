@@ -13,6 +13,7 @@ from torch import Tensor
 
 from components.episode_buffer import ReplayBuffer, TrainBatch
 from components.inputs import InputSpec
+from components.schedules import Level, Steps
 from learners.learner import Learner, Metrics, averaged, register, td_metrics
 from modules.agents import REGISTRY as AGENTS
 from modules.agents.trunk import AgentShape
@@ -51,8 +52,7 @@ class DOPLearner(Learner):
 
         def __post_init__(self) -> None:
             """Check what depends on two keys."""
-            if self.recent_pool < self.recent_batch_size:
-                pool, drawn = self.recent_pool, self.recent_batch_size
+            if (pool := self.recent_pool) < (drawn := self.recent_batch_size):
                 raise UserError(f"recent_pool ({pool} episodes) must hold recent_batch_size ({drawn})")
 
     def build(self) -> None:
@@ -72,10 +72,10 @@ class DOPLearner(Learner):
 
     def sample(self, buffer: ReplayBuffer) -> TrainBatch:
         """Replayed and newest episodes in one batch."""
-        p = self.params
-        return buffer.sample_with_recent(self.config.batch_size, p.recent_batch_size, p.recent_pool, self.device)
+        counts = self.config.batch_size, self.params.recent_batch_size, self.params.recent_pool
+        return buffer.sample_with_recent(*counts, self.device)
 
-    def learn(self, batch: TrainBatch, t_env: int) -> Metrics:
+    def learn(self, batch: TrainBatch, t_env: Steps) -> Metrics:
         """Critic on all episodes, actors on the newest."""
         inputs, epsilon = batch.inputs(self.spec), self.mac.epsilon(t_env)
         head = self.mac.unroll(batch)  # [B,T+1,N,A]
@@ -95,7 +95,7 @@ class DOPLearner(Learner):
         metrics |= {"policy_loss": policy_loss.detach(), "entropy": entropy.detach()}
         return metrics | {"actor_grad_norm": self.optimise("actor", policy_loss - self.params.entropy_coef * entropy)}
 
-    def td_targets(self, batch: TrainBatch, inputs: Tensor, head: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    def td_targets(self, batch: TrainBatch, inputs: Tensor, head: Tensor, epsilon: Level) -> tuple[Tensor, Tensor]:
         """Targets of replayed and of newest episodes, `[B,T,1]` each.
 
             off  y_t = Q'(u_t) + sum_{j<n} (gamma lambda)^j [prod_{l<=j} pi(u_{t+l})] delta_{t+j},

@@ -11,6 +11,7 @@ from torch import Tensor
 from components.action_selectors import sample_with_log_prob
 from components.episode_buffer import TrainBatch
 from components.inputs import InputSpec
+from components.schedules import Steps
 from components.temperature import make_temperature, target_entropy
 from learners.fop_params import FOPParams
 from learners.learner import Learner, Metrics, register, td_metrics
@@ -53,7 +54,7 @@ class FOPLearner(Learner):
         if p.alpha_mode == "auto":
             self.add_optimiser("alpha", self.temperature.parameters(), p.alpha_lr)
 
-    def learn(self, batch: TrainBatch, t_env: int) -> Metrics:
+    def learn(self, batch: TrainBatch, t_env: Steps) -> Metrics:
         """One update of every network on one batch."""
         alpha_i = self.temperature.individual(t_env)  # [N]
         inputs, avail = batch.inputs(self.spec), batch.avail_actions  # [B,T+1,N,I], [B,T+1,N,A]
@@ -90,7 +91,7 @@ class FOPLearner(Learner):
         metrics |= self.learn_critic(batch, q_joint, advantages, targets)
         return metrics | {"alpha": self.temperature.team(t_env), "entropy": entropy}
 
-    def td_targets(self, batch: TrainBatch, inputs: Tensor, fresh: Tensor, log_prob: Tensor, t_env: int) -> Tensor:
+    def td_targets(self, batch: TrainBatch, inputs: Tensor, fresh: Tensor, log_prob: Tensor, t_env: Steps) -> Tensor:
         """Eq. (9): y = r + gamma (1 - d) [min_k Q'_jt(tau', u') - alpha sum_i log pi_i(u'_i|tau'_i)], as a return.
 
         u' (`fresh [B,T+1,N,1|D]`, with `log_prob [B,T+1,N]`) is drawn from the current policies. Every step's entropy

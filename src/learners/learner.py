@@ -11,6 +11,7 @@ import torch as th
 from torch import Tensor, nn
 
 from components.episode_buffer import ReplayBuffer, TrainBatch
+from components.schedules import Steps
 from controllers.basic_controller import BasicMAC
 from envs.multiagentenv import EnvInfo
 from utils.config import Config
@@ -83,8 +84,8 @@ class Learner(nn.Module, ABC):
         """Make networks, then `add_targets` and `add_optimiser`."""
 
     @abstractmethod
-    def learn(self, batch: TrainBatch, t_env: int) -> Metrics:
-        """One update; returns detached scalars. Neither logs nor synchronises."""
+    def learn(self, batch: TrainBatch, t_env: Steps) -> Metrics:
+        """One update; returns detached scalars. Neither logs nor synchronises. `t_env` is for schedules."""
 
     @abstractmethod
     def evaluate_actions(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
@@ -136,12 +137,6 @@ class Learner(nn.Module, ABC):
         norm = flat.clip(self.config.grad_norm_clip)
         self.optimisers[name].step()
         return norm
-
-    @property
-    def schedules_end(self) -> int:
-        """Env steps from which on epsilon and alpha stay as they are."""
-        config = self.config
-        return max(config.epsilon_anneal_time, config.uniform_steps, getattr(self.params, "alpha_anneal_time", 0))
 
     def _update_targets(self) -> None:
         interval, tau = self.config.target_update_interval, self.config.target_tau

@@ -14,6 +14,7 @@ from torch import Tensor
 from components.action_selectors import log_prob_of, sample_with_log_prob
 from components.episode_buffer import TrainBatch
 from components.inputs import InputSpec
+from components.schedules import Steps
 from learners.learner import Learner, Metrics, register, td_metrics
 from modules.agents.trunk import AgentShape
 from modules.critics.attention import AttentionCritic
@@ -50,7 +51,7 @@ class MAACLearner(Learner):
         self.add_optimiser("actor", self.mac.parameters(), self.config.lr)
         self.add_optimiser("critic", self.critic.parameters(), self.config.critic_lr)
 
-    def learn(self, batch: TrainBatch, t_env: int) -> Metrics:
+    def learn(self, batch: TrainBatch, t_env: Steps) -> Metrics:
         """One step of the critics, one of the actors."""
         inputs, p = batch.inputs(self.spec), self.params  # [B,T+1,N,I]
         with th.no_grad():

@@ -14,7 +14,7 @@ from torch import Tensor
 from components.action_selectors import sample_with_log_prob
 from components.episode_buffer import TrainBatch
 from components.inputs import InputSpec
-from components.schedules import LinearSchedule
+from components.schedules import LinearSchedule, Steps
 from learners.learner import Learner, Metrics, register, td_metrics
 from modules.agents import REGISTRY as AGENTS
 from modules.agents.trunk import AgentShape
@@ -65,7 +65,7 @@ class MACPFLearner(Learner):
         self.add_optimiser("actor", self.mac.parameters(), config.lr)
         self.add_optimiser("critic", self.parameters_of(judges), config.critic_lr)
 
-    def learn(self, batch: TrainBatch, t_env: int) -> Metrics:
+    def learn(self, batch: TrainBatch, t_env: Steps) -> Metrics:
         """One step of the critics on both chains' losses, one of the actors on both objectives."""
         alpha, inputs = self.alpha.value(t_env), batch.inputs(self.spec)  # [B,T+1,N,I]
         head = self.mac.unroll(batch)  # [B,T+1,N,2A]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from components.action_selectors import greedy
 from components.episode_buffer import TrainBatch
+from components.schedules import Steps
 from learners.learner import Learner, Metrics, register, td_metrics
 from modules.mixers import REGISTRY as MIXERS
 from modules.mixers.mixer import Mixer, MixerShape
@@ -65,7 +66,7 @@ class QLearner(Learner):
         sizes = (info.n_agents, state_dim, info.action_space.enc_dim)
         return MixerShape(*sizes, p.mixing_embed_dim, p.mixing_heads, p.lambda_net, unit_dim, p.weighted_heads)
 
-    def learn(self, batch: TrainBatch, t_env: int) -> Metrics:
+    def learn(self, batch: TrainBatch, t_env: Steps) -> Metrics:
         """One gradient step."""
         q_all = self.mac.unroll(batch)  # [B,T+1,N,A]
         q_tot, _ = self.values_of_taken(batch, q_all)  # [B,T,1]; [B,T,N] for IQL

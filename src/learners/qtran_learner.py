@@ -13,6 +13,7 @@ from torch import Tensor
 
 from components.action_selectors import greedy
 from components.episode_buffer import TrainBatch
+from components.schedules import Steps
 from learners.learner import Learner, Metrics, register, td_metrics
 from modules.agents.trunk import AgentNetwork
 from modules.critics.joint_q import CounterfactualQ, JointQ, JointShape
@@ -52,7 +53,7 @@ class QTRANLearner(Learner):
         self.add_targets("mac", "joint_q")
         self.add_optimiser("q", self.parameters_of(["mac", "joint_q"]), config.lr)
 
-    def learn(self, batch: TrainBatch, t_env: int) -> Metrics:
+    def learn(self, batch: TrainBatch, t_env: Steps) -> Metrics:
         """One gradient step on the three losses."""
         assert batch.avail_actions is not None
         q_all, hidden = self.unroll(self.mac.agent, batch)  # [B,T+1,N,A], [B,T+1,N,H]

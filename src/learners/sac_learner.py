@@ -13,6 +13,7 @@ from torch import Tensor
 
 from components.action_selectors import differentiable_sample, log_prob_of
 from components.episode_buffer import TrainBatch
+from components.schedules import Steps
 from components.temperature import make_temperature, target_entropy
 from learners.learner import Learner, Metrics, averaged, register, td_metrics
 from modules.agents.trunk import AgentShape
@@ -56,15 +57,12 @@ class SACLearner(Learner):
         """K critics with targets, temperatures."""
         p, info, config = self.params, self.env_info, self.config
         if p.update_order == "random" and (config.share_parameters or config.optimiser != "rmsprop"):
-            raise UserError(
-                "update_order=random needs share_parameters=False and optimiser=rmsprop: shared weights and Adam's "
-                "momentum would move agents whose turn it is not"
-            )
-        if p.update_order != "together":
-            self.padded_to = 0  # whose turn it is is drawn anew
+            others = "shared weights and Adam's momentum would move agents whose turn it is not"
+            raise UserError(f"update_order=random needs share_parameters=False and optimiser=rmsprop: {others}")
+        self.padded_to = self.padded_to if p.update_order == "together" else 0  # turns are drawn anew
         self.spec = SPECS[p.critic_scope]
-        width = self.spec.dim(info)
-        shape = AgentShape(info.n_agents, width, config.hidden_dim, config.share_parameters, ensemble=p.n_critics)
+        dims = info.n_agents, self.spec.dim(info), config.hidden_dim
+        shape = AgentShape(*dims, config.share_parameters, ensemble=p.n_critics)
         self.critic = make_soft_critic(p.critic_scope, p.critic, info, shape)
         self.temperature = make_temperature(p, info.n_agents)
         self.add_targets("critic")
@@ -73,7 +71,7 @@ class SACLearner(Learner):
         if p.alpha_mode == "auto":
             self.add_optimiser("alpha", self.temperature.parameters(), p.alpha_lr)
 
-    def learn(self, batch: TrainBatch, t_env: int) -> Metrics:
+    def learn(self, batch: TrainBatch, t_env: Steps) -> Metrics:
         """One step of critics, actors and temperatures."""
         alpha = self.temperature.individual(t_env)  # [N]
         head = self.mac.unroll(batch)  # [B,T+1,N,F]

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from torch import Tensor
 
 from components.episode_buffer import TrainBatch
+from components.schedules import Steps
 from learners.learner import Learner, Metrics, register, td_metrics
 from modules.mixers import REGISTRY as MIXERS
 from modules.mixers.mixer import MixerShape
@@ -44,7 +45,7 @@ class VDACLearner(Learner):
         self.mixer = MIXERS[p.mixer](shape)
         self.add_optimiser("all", self.parameters_of(["mac", "mixer"]), self.config.lr)
 
-    def learn(self, batch: TrainBatch, t_env: int) -> Metrics:
+    def learn(self, batch: TrainBatch, t_env: Steps) -> Metrics:
         """Minimise -sg(R - V_tot) log pi_i + c_v (V_tot - sg R)^2 - c_e H(pi_i), means over agents and steps."""
         p, mask = self.params, batch.mask
         head = self.mac.unroll(batch)  # [B,T+1,N,A+1]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from components.action_selectors import greedy
 from components.episode_buffer import TrainBatch
+from components.schedules import Steps
 from learners.learner import Learner, Metrics, register, td_metrics
 from modules.agents import REGISTRY as AGENTS
 from modules.agents.trunk import AgentNetwork, AgentShape
@@ -63,7 +64,7 @@ class WQMIXLearner(Learner):
         trained = ["mac", "mixer", "central_agent", "central_mixer"]
         self.add_optimiser("q", self.parameters_of(trained), config.lr)
 
-    def learn(self, batch: TrainBatch, t_env: int) -> Metrics:
+    def learn(self, batch: TrainBatch, t_env: Steps) -> Metrics:
         """One gradient step on both losses."""
         assert batch.avail_actions is not None
         q_all = self.mac.unroll(batch)  # [B,T+1,N,A]

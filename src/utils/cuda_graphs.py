@@ -1,7 +1,7 @@
 """`torch_compile=cuda_graphs`: an update as one CUDA graph, whose hundreds of small kernels start with a single call.
 
 A graph repeats the same kernels on the same memory. So batches are padded to a multiple of `Learner.padded_to` steps,
-one graph serves all batches of one shape, and what a schedule decides must not change any more.
+one graph serves all batches of one shape, and schedules read the number of env steps from a tensor.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import Any
 import torch as th
 from torch import Tensor
 
+from components.schedules import Steps
 from components.train_batch import TrainBatch
 from learners.learner import Learner, Metrics
 
-Learn = Callable[[TrainBatch, int], Metrics]
+Learn = Callable[[TrainBatch, Steps], Metrics]
 FIELDS = ("obs", "state", "avail_actions", "actions", "reward", "terminated", "mask", "on_policy")
 
 
@@ -32,22 +33,28 @@ class _Recording:
         learner: whose random numbers the update draws.
         learn: the update.
         batch: one of the shape; only its tensors' shapes count.
-        t_env: env steps, behind the end of every schedule.
         pool: memory shared with the other recordings, of which one is replayed at a time.
     """
 
-    def __init__(self, learner: Learner, learn: Learn, batch: TrainBatch, t_env: int, pool: Any) -> None:
+    def __init__(self, learner: Learner, learn: Learn, batch: TrainBatch, pool: Any) -> None:
         own: dict[str, Any] = {name: x.clone() for name, x in tensors_of(batch)}
         self.batch = dataclasses.replace(batch, **own)
+        self.t_env = th.zeros((), dtype=th.float64, device=learner.device)
         self.graph = th.cuda.CUDAGraph()
         self.graph.register_generator_state(learner.rng)
-        with th.cuda.graph(self.graph, pool=pool):
-            metrics = learn(dataclasses.replace(self.batch), t_env)  # a new one: encodings are part of the recording
-            self.values = th.stack([value.to(th.float32) for value in metrics.values()])
+        try:
+            with th.cuda.graph(self.graph, pool=pool):
+                metrics = learn(dataclasses.replace(self.batch), self.t_env)  # encoded anew, so recorded too
+                self.values = th.stack([value.to(th.float32) for value in metrics.values()])
+        except RuntimeError as error:  # of a learner that asks the device for a number, for example
+            raise RuntimeError(
+                f"an update of {learner.config.name} cannot be recorded: use torch_compile=none (docs/extending.md)"
+            ) from error
         self.names = list(metrics)
 
-    def replay(self, batch: TrainBatch) -> Metrics:
+    def replay(self, batch: TrainBatch, t_env: Steps) -> Metrics:
         """The update on a batch."""
+        self.t_env.fill_(t_env)
         for name, x in tensors_of(batch):
             getattr(self.batch, name).copy_(x)
         self.graph.replay()
@@ -63,22 +70,24 @@ class RecordedUpdates:
 
     def __init__(self, learner: Learner) -> None:
         self.learner, self.learn = learner, learner.learn
-        self.settled = learner.schedules_end
         self.pool = th.cuda.graph_pool_handle()
         self.seen: set[tuple[object, ...]] = set()
         self.recordings: dict[tuple[object, ...], _Recording] = {}
 
-    def __call__(self, batch: TrainBatch, t_env: int) -> Metrics:
+    def __call__(self, batch: TrainBatch, t_env: Steps) -> Metrics:
         """One update."""
-        if t_env < self.settled:
-            return self.learn(batch, t_env)
         shape = (*batch.obs.shape, *batch.lengths, batch.on_policy is None, batch.bootstraps)
         if shape not in self.seen:
             self.seen.add(shape)
             return self.learn(batch, t_env)
         if shape not in self.recordings:
-            self.recordings[shape] = _Recording(self.learner, self.learn, batch, t_env, self.pool)
-        return self.recordings[shape].replay(batch)
+            self.recordings[shape] = _Recording(self.learner, self.learn, batch, self.pool)
+        return self.recordings[shape].replay(batch, t_env)
+
+
+def is_recorded(learner: Learner) -> bool:
+    """Whether `record_updates` was called."""
+    return isinstance(learner.learn, RecordedUpdates)
 
 
 def record_updates(learner: Learner) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch as th
 from torch import Tensor
 
-ALIGN = 16  # bytes: where a field begins in a common copy
+ALIGN = 512  # bytes: where a field begins in a common copy; as PyTorch's own allocations, lest products take other ways
 
 
 def moved(x: Tensor, device: th.device | None) -> Tensor:
