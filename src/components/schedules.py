@@ -1,7 +1,7 @@
 """Schedules as pure functions of the number of environment steps. Nothing is stored, so nothing can be stale.
 
 In a recorded update (`utils/cuda_graphs.py`) the number of steps is a float64 tensor of one number, which is filled
-before every replay; the value is then a tensor too.
+before every replay; the value is then a float64 tensor, which in products with others rounds as a Python number does.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class LinearSchedule:
     @overload
     def value(self, t_env: Tensor) -> Tensor: ...
     def value(self, t_env: Steps) -> Level:
-        """The value after `t_env` environment steps; float32 if a tensor."""
+        """The value after `t_env` environment steps."""
         if isinstance(t_env, Tensor):
             moving = self.start + (self.finish - self.start) * t_env / max(self.duration, 1)
-            return th.where(t_env >= self.duration, self.finish, moving).to(th.float32)
+            return th.where(t_env >= self.duration, self.finish, moving)
         if t_env >= self.duration:
             return self.finish
         return self.start + (self.finish - self.start) * t_env / self.duration

@@ -43,7 +43,9 @@ class Temperature(nn.Module):
     def team(self, t_env: Steps) -> Tensor:
         """alpha, a scalar without gradient."""
         value = self.schedule.value(t_env)
-        return value if isinstance(value, Tensor) else self.lambda_mean.new_full((), value)  # filled there, not copied
+        if isinstance(value, Tensor):
+            return value.to(self.lambda_mean.dtype)
+        return self.lambda_mean.new_full((), value)  # filled there, not copied
 
     def individual(self, t_env: Steps) -> Tensor:
         """alpha_i, `[N]`."""

@@ -58,7 +58,8 @@ class SoftMAC(BasicMAC):
         assert isinstance(policy, MaskedCategorical)
         share = avail.to(policy.probs.dtype)
         uniform = share / share.sum(-1, keepdim=True).clamp(min=1.0)
-        return MaskedCategorical.of(th.lerp(policy.probs, uniform, epsilon), avail)
+        weight = epsilon.to(uniform.dtype) if isinstance(epsilon, Tensor) else epsilon
+        return MaskedCategorical.of(th.lerp(policy.probs, uniform, weight), avail)
 
     def choose(self, head: Tensor, act: ActInputs, epsilon: float, test_mode: bool) -> Tensor:
         """From outputs `[E,N,F]` to actions `[E,N,1|D]`."""

@@ -38,11 +38,10 @@ def build_learner(config: Config, info: EnvInfo, device: th.device) -> Learner:
     if device.type == "cuda":  # the recurrence in full precision, as PyTorch keeps the other products by default
         th.backends.cudnn.allow_tf32 = False
     learner = _networks(config, info, device)
-    mode = config.torch_compile
-    check_compile(mode, learner, device)
-    if mode == "default":
+    check_compile(config.torch_compile, learner, device)
+    if config.torch_compile == "default":
         compile_mixers(learner)
-    elif mode == "cuda_graphs" or (mode == "auto" and device.type == "cuda" and learner.padded_to):
+    elif config.torch_compile == "cuda_graphs":
         record_updates(learner)
     return learner
 

@@ -65,7 +65,7 @@ class Config:
 
     use_cuda: bool
     torch_threads: Annotated[int, Range(0, 1024)]
-    torch_compile: Literal["auto", "none", "default", "cuda_graphs"]
+    torch_compile: Literal["none", "default", "cuda_graphs"]
 
     buffer_size: Positive
     buffer_obs_dtype: Literal["float32", "float16"]

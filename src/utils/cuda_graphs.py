@@ -6,7 +6,9 @@ one graph serves all batches of one shape, and schedules read the number of env 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -43,7 +45,7 @@ class _Recording:
         self.graph = th.cuda.CUDAGraph()
         self.graph.register_generator_state(learner.rng)
         try:
-            with th.cuda.graph(self.graph, pool=pool):
+            with _no_collections(), th.cuda.graph(self.graph, pool=pool, capture_error_mode="thread_local"):
                 metrics = learn(dataclasses.replace(self.batch), self.t_env)  # encoded anew, so recorded too
                 self.values = th.stack([value.to(th.float32) for value in metrics.values()])
         except RuntimeError as error:  # of a learner that asks the device for a number, for example
@@ -59,6 +61,17 @@ class _Recording:
             getattr(self.batch, name).copy_(x)
         self.graph.replay()
         return dict(zip(self.names, self.values.clone().unbind(), strict=True))
+
+
+@contextlib.contextmanager
+def _no_collections() -> Iterator[None]:
+    """No garbage is collected: what an old graph or tensor does when it goes would be recorded, or forbidden."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 class RecordedUpdates:

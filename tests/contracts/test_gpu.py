@@ -44,7 +44,7 @@ def make(alg: str, kind: str, device: th.device, **keys: Any) -> Learner:
     space, env = SPACES[kind]
     extra = {"v_function": "network"} if alg == "fop_official" and kind == "continuous" else {}
     th.manual_seed(0)
-    return build_learner(make_config(alg, env, **{"torch_compile": "none"} | keys | extra), make_info(space), device)
+    return build_learner(make_config(alg, env, **keys | extra), make_info(space), device)
 
 
 def equal_batches(one: TrainBatch, other: TrainBatch) -> bool:
@@ -130,7 +130,7 @@ def test_an_update_never_waits_for_the_gpu(alg: str, kind: str) -> None:
 
 
 @needs_gpu
-@pytest.mark.parametrize("mode", ["none", "auto"])
+@pytest.mark.parametrize("mode", ["none", "cuda_graphs"])
 @pytest.mark.parametrize("alg", ["fop_official", "qmix", "qplex", "macpf"])
 def test_the_same_seed_is_the_same_run(alg: str, mode: str, tmp_path: Path) -> None:
     """Twice six iterations on embedded 3m: equal weights."""
@@ -146,7 +146,7 @@ def test_the_same_seed_is_the_same_run(alg: str, mode: str, tmp_path: Path) -> N
         for _ in range(6):
             loop._collect()
             loop._update()
-        assert is_recorded(loop.learner) == (mode == "auto")
+        assert is_recorded(loop.learner) == (mode == "cuda_graphs")
         ends.append(loop.learner.state_dict())
         env.close()
     for name, value in ends[0].items():
@@ -194,7 +194,7 @@ import torch as th
 from helpers import make_config, make_info, random_buffer
 from utils.building import build_learner
 gpu = th.device("cuda")
-learner = build_learner(make_config("qmix"), make_info(), gpu)
+learner = build_learner(make_config("qmix", torch_compile="cuda_graphs"), make_info(), gpu)
 buffer = random_buffer(make_info())
 buffer.pad_steps = learner.padded_to
 usual = learner.learn.learn
