@@ -12,6 +12,7 @@ from torch import Tensor
 
 from components.action_selectors import greedy
 from components.episode_buffer import TrainBatch
+from components.schedules import Steps
 from learners.learner import Learner, Metrics, register, td_metrics
 from utils.config import Fraction
 from utils.masking import masked_mean
@@ -33,7 +34,7 @@ class MyLearner(Learner):
         self.add_targets("mac")
         self.add_optimiser("q", self.parameters_of(["mac"]), self.config.lr)
 
-    def learn(self, batch: TrainBatch, t_env: int) -> Metrics:
+    def learn(self, batch: TrainBatch, t_env: Steps) -> Metrics:
         """(2) One update: loss, step, metrics to log."""
         q_tot, _ = self.evaluate_actions(batch)
         with th.no_grad():

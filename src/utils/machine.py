@@ -33,7 +33,7 @@ def inexact(before: Mapping[str, Any], now: Mapping[str, Any], reproducible: boo
     """
     reasons = [f"{name} was {before.get(name)}, is {now[name]}" for name in now if before.get(name) != now[name]]
     if now["device"] != "CPU":
-        reasons.append("sums on a GPU are rounded in an order that is not fixed")
+        reasons.append("the libraries of a GPU do not promise the order of their sums")
     if not reproducible:
         reasons.append("the environment's episodes do not follow from seeds alone; the statistics are the same")
     return reasons

@@ -27,4 +27,4 @@ def test_every_difference_is_a_reason() -> None:
 
 def test_a_gpu_is_never_exact() -> None:
     now = facts_of(CPU) | {"device": "a GPU"}
-    assert inexact(now, now, reproducible=True) == ["sums on a GPU are rounded in an order that is not fixed"]
+    assert inexact(now, now, reproducible=True) == ["the libraries of a GPU do not promise the order of their sums"]
