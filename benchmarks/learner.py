@@ -69,7 +69,12 @@ def count_flops(learner: Learner, batch: TrainBatch) -> int:
 
 
 def added_memory(learner: Learner, batch: TrainBatch) -> float | None:
-    """MiB by which one update raises the memory in use at its highest; None where Linux does not tell."""
+    """MiB by which one update raises the memory in use at its highest; None where it is not known.
+
+    On the CPU of the first update, since freed memory is kept; a recorded one has its own.
+    """
+    if is_recorded(learner):
+        return None
     if learner.device.type == "cuda":
         th.cuda.reset_peak_memory_stats()
         allocated = th.cuda.memory_allocated()
@@ -106,13 +111,14 @@ def time_alg(alg: str, name: str, args: argparse.Namespace) -> dict[str, Any]:
     info = map_info(name)
     lengths, keys, device = episode_lengths(name, args), {"batch_size": args.batch_size}, args.device
     here = random_batch(info, lengths)
-    flops = count_flops(make_learner(alg, info, keys), here)
     learner = make_learner(alg, info, keys | {"torch_compile": args.torch_compile}, device)
     pad_steps = learner.padded_to if is_recorded(learner) else 0
     batch = random_batch(info, lengths, device=device, pad_steps=pad_steps)
+    memory = None if device.type == "cuda" else added_memory(learner, batch)
     for _ in range(WARM):
         learner.update(batch, T_ENV)
-    memory = added_memory(learner, batch)
+    memory = memory if device.type == "cpu" else added_memory(learner, batch)
+    flops = count_flops(make_learner(alg, info, keys), here)
     reference = Reference(args.against, alg, info, here, args) if args.against else None
     ours, theirs, peak = [], [], 0.0
     for _ in range(args.repeats):

@@ -85,18 +85,14 @@ def check_map(trained: Config, config: Config) -> None:
 
 def play(trained: Trained, config: Config, spec: EnvSpec, args: Namespace) -> list[EpisodeStats]:
     """Statistics of the episodes, in the order of their numbers."""
-    import torch as th
-
-    from run import build_learner
     from runners import Runner, make_vec_env
     from utils.seeding import derive_seed
     from utils.timehelper import PhaseTimer
+    from utils.trained import trained_mac
 
     env = make_vec_env(spec, config.runner, min(config.batch_size_run, args.episodes), config.worker_timeout)
     try:
-        mac = build_learner(config, env.env_info, th.device("cpu")).mac
-        weights = trained.state["networks"].items()
-        mac.load_state_dict({name.removeprefix("mac."): one for name, one in weights if name.startswith("mac.")})
+        mac = trained_mac(trained, config, env.env_info)
         runner = Runner(env, mac, derive_seed(args.seed, "evaluate"), PhaseTimer())
         stats: list[EpisodeStats] = []
         first = 0

@@ -95,15 +95,12 @@ def play_team(args: argparse.Namespace, write: Any) -> None:
 
 def make_runner(trained: Trained, env: VecEnv) -> Runner:
     """A runner with the checkpoint's networks."""
-    import torch as th
-
-    from run import build_learner
     from runners import Runner
     from utils.timehelper import PhaseTimer
+    from utils.trained import trained_mac
 
-    learner = build_learner(trained.config, env.env_info, th.device("cpu"))
-    learner.restore(trained.state)
-    return Runner(env, learner.mac, trained.config.seed, PhaseTimer())
+    mac = trained_mac(trained, trained.config, env.env_info)
+    return Runner(env, mac, trained.config.seed, PhaseTimer())
 
 
 def play_in_game(args: argparse.Namespace, trained: Trained, env_args: dict[str, Any]) -> None:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch as th
 
 import evaluate
 import main as program
 from envs.skirmish.scenario import MAPS
 from reproduction.intervals import wilson
 from resume_helpers import make_loop
+from utils import checkpoint
 
 SMALL = ["t_max=60", "batch_size=4", "hidden_dim=8", "test_nepisode=2", "seed=1", "torch_threads=1", "save_keep=1"]
 
@@ -76,6 +78,18 @@ def test_another_map(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 def test_one_episode_has_no_interval(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert report(capsys, str(runs / "1"), "--episodes", "1")["statistics"]["return"]["low"] is None
+
+
+def test_a_run_with_recorded_updates_of_a_gpu(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Acting asks for neither the GPU nor its generator's state, which has another size."""
+    shutil.copytree(runs / "1", tmp_path / "1")
+    recorded = json.loads((tmp_path / "1" / "config.json").read_text()) | {"torch_compile": "cuda_graphs"}
+    (tmp_path / "1" / "config.json").write_text(json.dumps(recorded))
+    file = checkpoint.find(tmp_path / "1", 0)
+    state = checkpoint.load(file)
+    state["learner"]["rng"] = th.zeros(16, dtype=th.uint8)
+    checkpoint.write(file, state)
+    assert report(capsys, str(tmp_path / "1"), "--episodes", "1")["alg"] == "fop"
 
 
 def test_a_run_under_way(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,7 @@
 """Schedules as pure functions of the number of environment steps. Nothing is stored, so nothing can be stale.
 
 In a recorded update (`utils/cuda_graphs.py`) the number of steps is a float64 tensor of one number, which is filled
-before every replay; the value is then a float64 tensor, which in products with others rounds as a Python number does.
+before every replay; a value that changes is then a float64 tensor, which rounds in products as a Python number does.
 """
 
 from __future__ import annotations
@@ -32,11 +32,13 @@ class LinearSchedule:
     @overload
     def value(self, t_env: int) -> float: ...
     @overload
-    def value(self, t_env: Tensor) -> Tensor: ...
+    def value(self, t_env: Tensor) -> Level: ...
     def value(self, t_env: Steps) -> Level:
         """The value after `t_env` environment steps."""
+        if self.duration == 0 or self.start == self.finish:
+            return self.finish
         if isinstance(t_env, Tensor):
-            moving = self.start + (self.finish - self.start) * t_env / max(self.duration, 1)
+            moving = self.start + (self.finish - self.start) * t_env / self.duration
             return th.where(t_env >= self.duration, self.finish, moving)
         if t_env >= self.duration:
             return self.finish

@@ -68,12 +68,12 @@ class BasicMAC(nn.Module):
     @overload
     def epsilon(self, t_env: int) -> float: ...
     @overload
-    def epsilon(self, t_env: Tensor) -> Tensor: ...
+    def epsilon(self, t_env: Tensor) -> Level: ...
     def epsilon(self, t_env: Steps) -> Level:
         """Share of uniformly random actions after `t_env` env steps."""
-        if isinstance(t_env, Tensor):
+        if isinstance(t_env, Tensor) and self.uniform_steps:
             return th.where(t_env < self.uniform_steps, 1.0, self.schedule.value(t_env))
-        return 1.0 if t_env < self.uniform_steps else self.schedule.value(t_env)
+        return 1.0 if self.uniform_steps and t_env < self.uniform_steps else self.schedule.value(t_env)
 
     def init_hidden(self, n_envs: int) -> Tensor:
         """Zeros `[E,N,H]`."""

@@ -17,6 +17,7 @@ from envs.multiagentenv import EnvInfo
 from utils.config import Config
 from utils.flat import FlatParameters
 from utils.masking import masked_mean
+from utils.seeding import derive_seed
 from utils.targets import hard_update, soft_update
 
 Metrics = dict[str, Tensor]
@@ -157,11 +158,17 @@ class Learner(nn.Module, ABC):
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """The inverse of `state`."""
+        """The inverse of `state`, before the first update: a recorded one keeps the memory it was recorded with.
+
+        The state of another kind of device's generator says nothing here: then random numbers begin anew.
+        """
         self.load_state_dict(state["networks"])
         for name, optimiser in self.optimisers.items():
             saved, device = state["optimisers"][name], {"capturable": self.device.type == "cuda"}
             optimiser.load_state_dict(saved | {"param_groups": [group | device for group in saved["param_groups"]]})
         self.n_updates = state["n_updates"]
         self.t_env = state.get("t_env", self.config.t_max)  # not in checkpoints of versions before
-        self.rng.set_state(state["rng"].cpu())
+        if state["rng"].shape == self.rng.get_state().shape:
+            self.rng.set_state(state["rng"].cpu())
+        else:
+            self.rng.manual_seed(derive_seed(self.config.seed, "learner", self.n_updates))

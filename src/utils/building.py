@@ -46,13 +46,16 @@ def build_learner(config: Config, info: EnvInfo, device: th.device) -> Learner:
     return learner
 
 
-def try_learner(config: Config, info: EnvInfo) -> None:
+def try_learner(config: Config, info: EnvInfo, here: bool = True) -> None:
     """Make a learner and forget it, on the CPU whatever the run's device.
 
     Raises:
-        UserError: environment and algorithm, or `torch_compile` and this machine do not fit together.
+        UserError: environment and algorithm do not fit together, or `torch_compile` and this machine, if the run is to
+            take place `here`.
     """
-    check_compile(config.torch_compile, _networks(config, info, CPU), device_of(config))
+    learner = _networks(config, info, CPU)
+    if here:
+        check_compile(config.torch_compile, learner, device_of(config))
 
 
 def _networks(config: Config, info: EnvInfo, device: th.device) -> Learner:

@@ -18,6 +18,7 @@ from torch import Tensor
 from components.schedules import Steps
 from components.train_batch import TrainBatch
 from learners.learner import Learner, Metrics
+from utils.errors import UserError
 
 Learn = Callable[[TrainBatch, Steps], Metrics]
 FIELDS = ("obs", "state", "avail_actions", "actions", "reward", "terminated", "mask", "on_policy")
@@ -34,31 +35,33 @@ class _Recording:
     Args:
         learner: whose random numbers the update draws.
         learn: the update.
-        batch: one of the shape; only its tensors' shapes count.
+        batch: one of the shape.
+        t_env: env steps, a tensor that is filled before every replay.
         pool: memory shared with the other recordings, of which one is replayed at a time.
+
+    Raises:
+        UserError: `learn` does what cannot be recorded.
     """
 
-    def __init__(self, learner: Learner, learn: Learn, batch: TrainBatch, pool: Any) -> None:
-        own: dict[str, Any] = {name: x.clone() for name, x in tensors_of(batch)}
-        self.batch = dataclasses.replace(batch, **own)
-        self.t_env = th.zeros((), dtype=th.float64, device=learner.device)
+    def __init__(self, learner: Learner, learn: Learn, batch: TrainBatch, t_env: Tensor, pool: Any) -> None:
+        self.fields: dict[str, Any] = {name: x.clone() for name, x in tensors_of(batch)}
         self.graph = th.cuda.CUDAGraph()
         self.graph.register_generator_state(learner.rng)
         try:
             with _no_collections(), th.cuda.graph(self.graph, pool=pool, capture_error_mode="thread_local"):
-                metrics = learn(dataclasses.replace(self.batch), self.t_env)  # encoded anew, so recorded too
+                metrics = learn(dataclasses.replace(batch, **self.fields), t_env)  # encoded anew, so recorded too
                 self.values = th.stack([value.to(th.float32) for value in metrics.values()])
-        except RuntimeError as error:  # of a learner that asks the device for a number, for example
-            raise RuntimeError(
-                f"an update of {learner.config.name} cannot be recorded: use torch_compile=none (docs/extending.md)"
-            ) from error
+        except RuntimeError as error:
+            if isinstance(error, th.OutOfMemoryError) or isinstance(error.__context__, KeyboardInterrupt):
+                raise
+            what = f"torch_compile=cuda_graphs: an update of {learner.config.name} cannot be recorded"
+            raise UserError(f"{what} (docs/extending.md): use torch_compile=none; {error}".splitlines()[0]) from error
         self.names = list(metrics)
 
-    def replay(self, batch: TrainBatch, t_env: Steps) -> Metrics:
+    def replay(self, batch: TrainBatch) -> Metrics:
         """The update on a batch."""
-        self.t_env.fill_(t_env)
         for name, x in tensors_of(batch):
-            getattr(self.batch, name).copy_(x)
+            self.fields[name].copy_(x)
         self.graph.replay()
         return dict(zip(self.names, self.values.clone().unbind(), strict=True))
 
@@ -67,11 +70,13 @@ class _Recording:
 def _no_collections() -> Iterator[None]:
     """No garbage is collected: what an old graph or tensor does when it goes would be recorded, or forbidden."""
     gc.collect()
+    enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.enable()
+        if enabled:
+            gc.enable()
 
 
 class RecordedUpdates:
@@ -79,23 +84,26 @@ class RecordedUpdates:
 
     Args:
         learner: on a GPU, its `padded_to` not 0.
+        most: recordings made; batches of further shapes are learnt as usual.
     """
 
-    def __init__(self, learner: Learner) -> None:
-        self.learner, self.learn = learner, learner.learn
+    def __init__(self, learner: Learner, most: int = 64) -> None:
+        self.learner, self.learn, self.most = learner, learner.learn, most
+        self.t_env = th.zeros((), dtype=th.float64, device=learner.device)
         self.pool = th.cuda.graph_pool_handle()
         self.seen: set[tuple[object, ...]] = set()
         self.recordings: dict[tuple[object, ...], _Recording] = {}
 
     def __call__(self, batch: TrainBatch, t_env: Steps) -> Metrics:
         """One update."""
+        self.t_env.fill_(t_env)
         shape = (*batch.obs.shape, *batch.lengths, batch.on_policy is None, batch.bootstraps)
-        if shape not in self.seen:
-            self.seen.add(shape)
-            return self.learn(batch, t_env)
         if shape not in self.recordings:
-            self.recordings[shape] = _Recording(self.learner, self.learn, batch, self.pool)
-        return self.recordings[shape].replay(batch, t_env)
+            if shape not in self.seen or len(self.recordings) >= self.most:
+                self.seen.add(shape)
+                return self.learn(batch, self.t_env)
+            self.recordings[shape] = _Recording(self.learner, self.learn, batch, self.t_env, self.pool)
+        return self.recordings[shape].replay(batch)
 
 
 def is_recorded(learner: Learner) -> bool:

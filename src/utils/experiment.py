@@ -66,7 +66,7 @@ def check_parts(merged: Mapping[str, Any], here: bool = True) -> tuple[Config, d
         check_rollout_fits(info, config.batch_size_run)
         check_buffer_fits(info, config.buffer_size, config.buffer_obs_dtype)
     try:
-        try_learner(config, info)  # finds what does not fit together
+        try_learner(config, info, here)  # finds what does not fit together
     except WrongActionsError as error:
         kind = info.action_space.kind
         raise UserError(f"{error}; with {kind} actions: {', '.join(algorithms_for(info))}") from error

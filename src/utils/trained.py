@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from utils import checkpoint
 from utils.config import DERIVED, Config, from_merged, layers
 from utils.errors import UserError
 from utils.resume import checkpoints_in, read_record
+
+if TYPE_CHECKING:
+    from controllers.basic_controller import BasicMAC
+    from envs.multiagentenv import EnvInfo
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,28 @@ def load_trained(path: Path, load_step: int = 0) -> Trained:
     return Trained(run_dir, recorded_config(run_dir), file, state["learner"], state["t_env"])
 
 
+def trained_mac(trained: Trained, config: Config, info: EnvInfo) -> BasicMAC:
+    """The checkpoint's controller, on the CPU whatever it was trained on.
+
+    Args:
+        trained: the checkpoint.
+        config: the run's, as changed for acting.
+        info: sizes of the environment, the same as in training.
+    """
+    import torch as th  # here: those who only ask for --help need not wait for it
+
+    from utils.building import build_learner
+
+    mac: BasicMAC = build_learner(config, info, th.device("cpu")).mac
+    weights = trained.state["networks"].items()
+    mac.load_state_dict({name.removeprefix("mac."): one for name, one in weights if name.startswith("mac.")})
+    return mac
+
+
 def recorded_config(run_dir: Path) -> Config:
-    """The configuration of a run; keys that did not exist then have their defaults."""
+    """The configuration of a run, to act with; keys that did not exist then have their defaults."""
     if not (run_dir / "config.json").is_file():
         raise UserError(f"{run_dir} has no config.json: a checkpoint must lie in its run directory")
     recorded = {key: value for key, value in read_record(run_dir, "config.json").items() if key not in DERIVED}
-    return from_merged(layers(None, None) | recorded | {"checkpoint_path": "", "evaluate": False})
+    acting = {"checkpoint_path": "", "evaluate": False, "torch_compile": "none"}
+    return from_merged(layers(None, None) | recorded | acting)

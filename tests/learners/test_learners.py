@@ -143,6 +143,23 @@ def test_state_restores_the_next_update_bit_for_bit(alg, space):
         assert th.equal(value, second.state_dict()[name]), name
 
 
+def test_the_state_of_another_device_s_generator():
+    """Everything else is restored; random numbers begin anew, the same at every attempt."""
+    info, config = make_info(), make_config("fop")
+    first = make_learner(config, info)
+    first.update(first.sample(random_buffer(info)), 10)
+    state = first.state() | {"rng": th.zeros(16, dtype=th.uint8)}  # a GPU's
+    drawn = []
+    for seed in (1, 2):
+        learner = make_learner(config, info, seed)
+        learner.restore(copy.deepcopy(state))
+        assert learner.n_updates == 1
+        assert all(th.equal(x, learner.state_dict()[name]) for name, x in first.state_dict().items())
+        drawn.append(th.rand(4, generator=learner.rng))
+    assert th.equal(*drawn)
+    assert not th.equal(drawn[0], th.rand(4, generator=make_learner(config, info).rng))
+
+
 @pytest.mark.parametrize(("alg", "space"), CASES)
 def test_agents_without_shared_parameters(alg, space):
     """Every agent has weights of its own and learns."""
