@@ -22,7 +22,7 @@ from reproduction.study import Case, Study
 from utils.errors import UserError
 from utils.runs import RunRecord, first_crossing, on_grid
 
-PANEL = (5.2, 3.4)  # inches
+PANEL = (6.4, 3.4)  # inches
 GRID = 101  # points of a mean curve
 
 WIN_RATES = (0.0, 1.0)
@@ -130,7 +130,7 @@ def _figure(study: Study, curves: Mapping[Case, Curves]) -> Figure:
             axis.title.set_fontsize(9)
             axis.grid(alpha=0.3)
             if axis.lines[1:]:
-                axis.legend(fontsize=7)
+                axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)  # beside the curves
         row[0].set_ylabel(metric)
     return figure
 
