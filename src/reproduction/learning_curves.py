@@ -128,6 +128,7 @@ def _figure(study: Study, curves: Mapping[Case, Curves]) -> Figure:
                     _draw(axis, f"C{colour}", name, groups[name], (metric, low, high))
             axis.set(title=f"{case.title} {label}".strip(), xlabel="env steps", ylim=(low - space, high + space))
             axis.title.set_fontsize(9)
+            axis.locator_params(axis="x", nbins=5)
             axis.grid(alpha=0.3)
             if axis.lines[1:]:
                 axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)  # beside the curves
