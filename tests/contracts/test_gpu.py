@@ -20,7 +20,7 @@ from learners import Learner
 from modules.gru import GRU
 from utils.building import build_learner
 from utils.configfile import available
-from utils.cuda_graphs import is_recorded
+from utils.cuda_graphs import FIELDS, is_recorded
 from utils.logging import Logger
 from utils.transfer import moved_together
 
@@ -28,7 +28,6 @@ CPU, GPU = th.device("cpu"), th.device("cuda")
 needs_gpu = pytest.mark.skipif(not th.cuda.is_available(), reason="needs a GPU")
 SPACES = {"discrete": (DISCRETE, "matrix_game"), "continuous": (CONTINUOUS, "mtq")}
 WAITS = {"hasac"}  # the order of its agents is drawn on the device and needed on the host
-FIELDS = ("obs", "state", "avail_actions", "actions", "reward", "terminated", "mask")
 
 
 def kinds_of(alg: str) -> frozenset[str]:
