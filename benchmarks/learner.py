@@ -6,8 +6,9 @@ FLOPs are those of matrix products, counted; the peak is the best of square floa
 `--against PATH` times the learner of another PyMARL-family checkout on the same batch, in an interpreter of its own,
 update by update in turn with ours. `--check` compares the losses of one update from the same weights, batch and random
 numbers instead, for the algorithms whose networks are the published ones; exit code 1 if any differs by more than 1e-5.
-Memory is what the update adds to the resident size; on a GPU (`--device cuda`) to what is allocated there, and "busy"
-is the share of an update in which it computes. `--torch-compile` is the run's key.
+Memory is what the update adds to the resident size; on a GPU (`--device cuda`) to what is allocated there, of recorded
+updates what the recording keeps; "busy" is the share of an update in which it computes. `--torch-compile` is the key of
+a run.
 """
 
 from __future__ import annotations
@@ -71,10 +72,13 @@ def count_flops(learner: Learner, batch: TrainBatch) -> int:
 def added_memory(learner: Learner, batch: TrainBatch) -> float | None:
     """MiB by which one update raises the memory in use at its highest; None where it is not known.
 
-    On the CPU of the first update, since freed memory is kept; a recorded one has its own.
+    Of a learner's first update, since the CPU keeps freed memory, and the second one is recorded.
     """
     if is_recorded(learner):
-        return None
+        learner.update(batch, T_ENV)
+        before = reserved_memory()
+        learner.update(batch, T_ENV)
+        return (reserved_memory() - before) / 2**20
     if learner.device.type == "cuda":
         th.cuda.reset_peak_memory_stats()
         allocated = th.cuda.memory_allocated()
@@ -89,6 +93,13 @@ def added_memory(learner: Learner, batch: TrainBatch) -> float | None:
     status = Path("/proc/self/status").read_text()
     highest = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) * 1024
     return max(highest - before, 0) / 2**20
+
+
+def reserved_memory() -> int:
+    """Bytes of the GPU that this process holds, without those it would give back."""
+    wait()
+    th.cuda.empty_cache()
+    return th.cuda.memory_reserved()
 
 
 def gpu_seconds(learner: Learner, batch: TrainBatch, count: int = 5) -> float:
@@ -114,10 +125,11 @@ def time_alg(alg: str, name: str, args: argparse.Namespace) -> dict[str, Any]:
     learner = make_learner(alg, info, keys | {"torch_compile": args.torch_compile}, device)
     pad_steps = learner.padded_to if is_recorded(learner) else 0
     batch = random_batch(info, lengths, device=device, pad_steps=pad_steps)
-    memory = None if device.type == "cuda" else added_memory(learner, batch)
+    first = device.type == "cpu" or is_recorded(learner)
+    memory = added_memory(learner, batch) if first else None
     for _ in range(WARM):
         learner.update(batch, T_ENV)
-    memory = memory if device.type == "cpu" else added_memory(learner, batch)
+    memory = memory if first else added_memory(learner, batch)
     flops = count_flops(make_learner(alg, info, keys), here)
     reference = Reference(args.against, alg, info, here, args) if args.against else None
     ours, theirs, peak = [], [], 0.0

@@ -5,6 +5,7 @@ Examples:
   python src/reproduce.py table2 --seeds 20 --jobs 4
   python src/reproduce.py games --render           # only from the runs that exist
   python src/reproduce.py smac3m --records         # also from the runs in docs/results/records, and adds to them
+  python src/reproduce.py games --first-seed 10 --records DIR   # one half on one machine, the other on another
 
 Runs are ordinary runs of main.py below OUT/runs; finished ones are kept, so an interrupted command goes on where it
 was. Exit codes: 0 written, 1 runs failed, 2 bad input, 130 interrupted.
@@ -39,6 +40,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("study", help="what to reproduce, see below")
     parser.add_argument("--seeds", type=int, help="seeds 0 to SEEDS - 1, or as many as a case has (default: all)")
+    parser.add_argument("--first-seed", type=int, default=0, help="run no seed below this one (default 0)")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one core each (default 2)")
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help=f"folder for runs and results ({DEFAULT_OUT})")
     parser.add_argument(
@@ -60,6 +62,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     for flag in ("seeds", "jobs", "t_max"):
         if getattr(args, flag) is not None and getattr(args, flag) < 1:
             raise UserError(f"--{flag.replace('_', '-')} must be at least 1, got {getattr(args, flag)}")
+    if args.first_seed < 0:
+        raise UserError(f"--first-seed must not be negative, got {args.first_seed}")
     return args
 
 
@@ -78,7 +82,10 @@ def reproduce(args: argparse.Namespace) -> int:
     check(study)
     out = args.out.expanduser().resolve()
     records = None if args.records is None else Records(args.records.expanduser().resolve(), study.name)
-    failed = [] if args.render else execute(study.cells(), out, args.jobs, Display(study.name), records)
+    cells = [cell for cell in study.cells() if cell.seed >= args.first_seed]
+    if not cells:
+        raise UserError(f"--first-seed {args.first_seed}: {study.name} has no run with such a seed")
+    failed = [] if args.render else execute(cells, out, args.jobs, Display(study.name), records)
     results = collect(study, out, records)
     if not results:
         raise UserError(f"no finished run of {study.name} in {str(out)!r}")

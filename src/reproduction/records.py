@@ -21,6 +21,7 @@ from utils.errors import UserError
 COLUMNS = ("t_env", "time", "test_return_mean", "test_battle_won_mean", "test_action_value")  # what a record keeps
 DIGITS = 5  # significant, of its numbers
 KEYS = ("run", "commit", "header", "settings", "values", "rows")  # of a line
+HEADER = ("alg", "env", "seed", "versions")  # what a line keeps of the run's header, beside the next
 ENGINE = ("engine", "engine_version", "data_hash")  # records of another engine are not taken
 
 
@@ -63,7 +64,7 @@ class Records:
         record = {
             "run": result.cell.run_id,
             "commit": result.commit,
-            "header": {key: result.header.get(key) for key in ("alg", "env", "seed", *ENGINE)},
+            "header": {key: result.header.get(key) for key in (*HEADER, *ENGINE)},
             "settings": {key: value for key, value in config.items() if key not in (*NOT_SETTINGS, *DERIVED)},
             "values": result.values,
             "rows": {key: [_rounded(row.get(key)) for row in rows] for key in columns},

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -94,12 +94,20 @@ def provenance(study: Study, results: Sequence[Result]) -> str:
         f"Runs: {len(results)} of {wanted}" + ("" if len(results) == wanted else " **(incomplete)**"),
         f"Commit: {', '.join(commits)}" + " (+: with uncommitted changes)" * any("+" in one for one in commits),
         f"Time: {minutes:.0f} core minutes of training, {60 * minutes / max(len(results), 1):.0f} s a run",
-        f"CPU, {', '.join(f'{name} {version(name)}' for name in PACKAGES)}",
+        f"Versions: {versions(results)}",
     ]
     recorded = sum(result.path.is_file() for result in results)
     lines += [f"Taken from committed records: {recorded} of these runs"] if recorded else []
     lines += [f"Not in this version, left out: {', '.join(study.missing)}"] if study.missing else []
     return "\n".join(f"- {line}" for line in lines)
+
+
+def versions(results: Sequence[Result]) -> str:
+    """What the runs were made with, most runs first; the packages of records from before they were kept are unknown."""
+    made = [result.header.get("versions") or {} for result in results]
+    texts = [", ".join(f"{name} {one[name]}" for name in PACKAGES if name in one) or "not recorded" for one in made]
+    counts = Counter(texts).most_common()
+    return "; ".join(text if len(counts) == 1 else f"{text} ({count} run{'s' * (count > 1)})" for text, count in counts)
 
 
 def command(study: Study) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from importlib.metadata import version
 
 import pytest
 import yaml
@@ -11,6 +13,7 @@ from main import main as run
 from reproduce import main
 from reproduction.records import Records
 from reproduction.report import command as page_command
+from reproduction.report import versions
 from reproduction.result import read_result
 from reproduction.session import command as command_of
 from reproduction.session import execute, folder, goes_on, is_finished
@@ -63,6 +66,10 @@ def test_runs_that_exist_are_recorded_and_other_settings_or_engines_are_not_take
     run = read_result(cell, folder(cell, tmp_path))
     assert found.last("test_return_mean") == pytest.approx(run.last("test_return_mean"), rel=1e-4)
     assert (found.values, found.commit, found.header["seed"]) == (run.values, run.commit, 0)
+    assert found.header["versions"] == run.header["versions"]
+    assert versions([found, run, replace(run, header={})]) == (
+        f"torch {version('torch')}, numpy {version('numpy')} (2 runs); not recorded (1 run)"
+    )
 
     line = json.loads(records.file.read_text())
     for part, changed in (("settings", {"lr": 0.5}), ("header", {"engine_version": "0"})):

@@ -59,6 +59,17 @@ def test_other_settings_are_other_runs_and_damage_is_repaired(config_dir, tmp_pa
     assert len(statuses(out)) == 4
 
 
+def test_seeds_can_be_shared_between_machines(config_dir, tmp_path):
+    """Each runs its part, and the page is made from the records of both."""
+    records, pages = tmp_path / "records", []
+    for out, part in (("one", ["--seeds", "1"]), ("other", ["--first-seed", "1"])):
+        assert main(["small", "--out", str(tmp_path / out), "--records", str(records), *part]) == 0
+        assert {name[-3:] for name in statuses(tmp_path / out)} == {"_s" + str(len(pages))}
+        pages.append((tmp_path / out / "small.md").read_text())
+    assert "Runs: 2 of 2" in pages[0]
+    assert "Runs: 4 of 4" in pages[1]
+
+
 def start_command(config_dir, out):
     code = (
         "import sys, pathlib; from utils import configfile; import reproduce; "
@@ -112,6 +123,8 @@ def test_a_failed_run_is_named_and_the_rest_is_written(config_dir, tmp_path, cap
     [
         (["smal"], "unknown study 'smal'; did you mean 'small'?"),
         (["small", "--seeds", "0"], "--seeds must be at least 1, got 0"),
+        (["small", "--first-seed", "-1"], "--first-seed must not be negative, got -1"),
+        (["small", "--first-seed", "2"], "--first-seed 2: small has no run with such a seed"),
         (["small", "--jobs", "0"], "--jobs must be at least 1, got 0"),
         (["small", "--out", "/proc/nowhere"], "cannot write to"),
         (["small", "--render", "--out", "{tmp}/empty"], "no finished run of small"),
