@@ -14,6 +14,7 @@ a run.
 from __future__ import annotations
 
 import argparse
+import gc
 import statistics
 import sys
 import time
@@ -98,6 +99,7 @@ def added_memory(learner: Learner, batch: TrainBatch) -> float | None:
 def reserved_memory() -> int:
     """Bytes of the GPU that this process holds, without those it would give back."""
     wait()
+    gc.collect()  # recordings of learners that are gone
     th.cuda.empty_cache()
     return th.cuda.memory_reserved()
 
