@@ -67,7 +67,7 @@ class COMALearner(Learner):
             targets = self.td_targets(batch, inputs, actions)  # [B,T,N]
         metrics = self.learn_critic(batch, inputs, targets)
 
-        # actors: minimise -sum_i sg(A_i) log pi_i(u_i)
+        # actors: minimise -mean over i of sg(A_i) log pi_i(u_i)
         policy = self.mac.policy(head[:, :-1], batch.avail_taken, epsilon)
         with th.no_grad():
             q = self.judge(batch, inputs, slice(0, -1), batch.rows_taken)

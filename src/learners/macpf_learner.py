@@ -85,7 +85,7 @@ class MACPFLearner(Learner):
             errors = masked_mean((q_tot - targets).square(), batch.mask)
             loss = loss + errors
 
-            # actors: minimise sum_i E_{u_i ~ pi_i}[alpha log pi_i - Q_i], given fresh u_<i if dependent
+            # actors: minimise mean over i of E_{u_i ~ pi_i}[alpha log pi_i - Q_i], given fresh u_<i if dependent
             q_all = self.critic.values(out.detach(), seen).detach()
             objective = masked_mean(policy.expect(alpha * policy.log_probs - q_all)[:, :-1], batch.mask)
             policy_loss = policy_loss + objective

@@ -88,15 +88,15 @@ def provenance(study: Study, results: Sequence[Result]) -> str:
     seeds = sorted({study.seeds_of(case) for case in study.cases})
     wanted, minutes = len(study.cells()), sum(seconds(result) for result in results) / 60
     commits = sorted({result.commit or "unknown" for result in results})
+    recorded = sum(result.path.is_file() for result in results)
     lines = [
-        f"Command: `{command(study)}`",
+        f"Command: `{command(study, records=recorded > 0)}`",
         f"Seeds: {', '.join(f'0 to {last - 1}' for last in seeds)}" + " (by case)" * (len(seeds) > 1),
         f"Runs: {len(results)} of {wanted}" + ("" if len(results) == wanted else " **(incomplete)**"),
         f"Commit: {', '.join(commits)}" + " (+: with uncommitted changes)" * any("+" in one for one in commits),
         f"Time: {minutes:.0f} core minutes of training, {60 * minutes / max(len(results), 1):.0f} s a run",
         f"Versions: {versions(results)}",
     ]
-    recorded = sum(result.path.is_file() for result in results)
     lines += [f"Taken from committed records: {recorded} of these runs"] if recorded else []
     lines += [f"Not in this version, left out: {', '.join(study.missing)}"] if study.missing else []
     return "\n".join(f"- {line}" for line in lines)
@@ -110,11 +110,11 @@ def versions(results: Sequence[Result]) -> str:
     return "; ".join(text if len(counts) == 1 else f"{text} ({count} run{'s' * (count > 1)})" for text, count in counts)
 
 
-def command(study: Study) -> str:
-    """The command that makes this page."""
+def command(study: Study, records: bool = False) -> str:
+    """The command that makes this page, from `records` where runs were taken from them."""
     given = [f"--method {shlex.quote(name)}" for name in study.chosen]
     given += [f"--{flag} {value}" for flag, value in (("seeds", study.limit), ("t-max", study.t_max)) if value]
-    return " ".join(["python src/reproduce.py", study.name, *given])
+    return " ".join(["python src/reproduce.py", study.name, *given, *["--records"] * records])
 
 
 def seconds(result: Result) -> float:
@@ -124,7 +124,8 @@ def seconds(result: Result) -> float:
 
 def settings(study: Study) -> str:
     """Every key that differs from the algorithm's yaml, by method and case."""
-    lines = ["## Settings", f"For all: {_assignments(study.file.shared)}"]
+    shorter = "" if study.t_max is None else f", but no run longer than {study.t_max:,} env steps"
+    lines = ["## Settings", f"For all: {_assignments(study.file.shared)}{shorter}"]
     used = [method for method in study.methods if any(method in study.methods_of(case) for case in study.cases)]
     lines.append("\n".join(f"- {method.name}: `{method.alg}`, {_assignments(method.overrides)}" for method in used))
     for case in study.cases:

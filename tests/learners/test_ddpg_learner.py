@@ -98,7 +98,8 @@ def test_actor_loss_reaches_no_critic(alg, space):
     info = make_info(space)
     learner = make_learner(make_config(alg), info)
     reached = {}
-    optimise, judges = learner.optimise, list(learner.critic.parameters())
+    optimise, judges = learner.optimise, [*learner.critic.parameters()]
+    judges += [] if learner.mixer is None else learner.mixer.parameters()
 
     def spy(name, loss):
         grads = th.autograd.grad(loss, judges, retain_graph=True, allow_unused=True)

@@ -26,13 +26,25 @@ def test_loss_by_hand():
     assert metrics["target_mean"].item() == pytest.approx((-2.5 + 8.5 + 4) / 3)
 
 
-def test_the_attention_variant_adds_its_penalty():
-    """Squared logits, summed over 4 heads, times 1e-3, on top of the TD error; the gradient reaches the keys."""
+def test_the_attention_variant_by_hand():
+    """The same numbers: equal logits of 4 heads are w = 4 / 2 = 2, c = 1 is b = 0.5. Logits of 3 cost 1e-3 * 4 * 9."""
     learner = pair_learner("qplex_official")
-    learner.mixer.w.logits = lambda state: th.full((*state.shape[:-1], 4, 2), 3.0)
+    for mixer in (learner.mixer, learner.targets["mixer"]):
+        mixer.w.logits = lambda state: th.full((*state.shape[:-1], 4, 2), 3.0)
+        mixer.b, mixer.lambda_net = Constant(1.0), Constant(3.0, 3.0)
+    learner.mac.unroll = lambda _: ONLINE
+    learner.targets["mac"].unroll = lambda _: TARGET
     losses = capture_loss(learner)
     metrics = learner.update(pair_batch(), 0)
+    assert metrics["loss"].item() == pytest.approx((7.5**2 + 1.5**2 + 11**2) / 3)
     assert losses[0] - metrics["loss"].item() == pytest.approx(0.036, rel=1e-3)
+
+
+def test_the_penalty_reaches_queries_and_keys():
+    """Its gradient, apart from the TD error's."""
+    attention = pair_learner("qplex_official").mixer.w
+    attention.penalty(th.ones(2, 3, pair_learner("qplex_official").mixer.shape.state_dim)).sum().backward()
+    assert all(weight.grad.abs().sum() > 0 for weight in (attention.key.weight, attention.query[-1].weight))
 
 
 @pytest.mark.parametrize(("payoff", "updates"), [("paper", 700), ("qplex", 1500)])
