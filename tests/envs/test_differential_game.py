@@ -1,4 +1,4 @@
-"""Max of Two Quadratics: the printed formula, its geometry (ALGORITHMS 7.6), units, more agents, the contract."""
+"""Max of Two Quadratics: the printed formula, its geometry, units, more agents, the contract."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every difference between FOP's paper and its released code (PITFALLS A) against a hand-computed number."""
+"""Every difference between FOP's paper and its released code (docs/algorithms/fop.md) computed by hand."""
 
 import math
 
@@ -74,7 +74,7 @@ def test_f3_every_later_entropy_enters_the_lambda_return():
 
 
 def test_f5_soft_value_counts_available_actions_only():
-    """Available Q = 1 and 3, an unavailable Q = 9, alpha -> 0: 3, not 9; and the bias figures of PITFALLS."""
+    """Available Q = 1 and 3, an unavailable Q = 9, alpha -> 0: 3, not 9; and the figures of its bias."""
     avail = th.tensor([[[[True, True, False]]]])
     q = DiscreteQ(th.tensor([[[[[1.0, 3.0, 9.0]]]]]), avail)
     assert q.soft_value(th.tensor([0.01])).item() == pytest.approx(3.0, abs=1e-5)

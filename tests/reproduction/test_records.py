@@ -13,6 +13,7 @@ from main import main as run
 from reproduce import main
 from reproduction.records import Records
 from reproduction.report import command as page_command
+from reproduction.report import settings as page_settings
 from reproduction.report import versions
 from reproduction.result import read_result
 from reproduction.session import command as command_of
@@ -34,7 +35,9 @@ def test_a_study_goes_on_from_records_on_another_machine(config_dir, tmp_path, c
     assert command(tmp_path, "there") == 0
     assert not (tmp_path / "there" / "runs").exists()
     assert (tmp_path / "there" / "small.csv").read_text() == (tmp_path / "here" / "small.csv").read_text()
-    assert "Taken from committed records: 2 of these runs" in (tmp_path / "there" / "small.md").read_text()
+    page = (tmp_path / "there" / "small.md").read_text()
+    assert "Taken from committed records: 2 of these runs" in page
+    assert "reproduce.py small --seeds 1 --records`" in page
     assert "records" not in (tmp_path / "here" / "small.md").read_text()
     assert (tmp_path / "records" / "small.jsonl").read_text().splitlines() == lines  # nothing is recorded twice
     assert command(tmp_path, "nowhere/yet", "--render") == 0  # the page alone, in a folder that does not exist
@@ -119,3 +122,9 @@ def test_a_run_that_was_cut_short_goes_on_from_its_checkpoint(config_dir, tmp_pa
 def test_the_command_on_a_page_makes_that_page(seeds, methods, expected):
     study = load("mtq_success", seeds)
     assert page_command(study.only(methods) if methods else study) == expected
+    assert page_command(study, records=True).endswith(" --records")
+
+
+def test_a_page_says_when_runs_were_shortened():
+    assert "no run longer than" not in page_settings(load("fig4", 1))
+    assert ", but no run longer than 100,000 env steps\n" in page_settings(load("fig4", 1, t_max=100_000))

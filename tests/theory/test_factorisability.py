@@ -1,4 +1,4 @@
-"""T12 to T16: how far games are from IGO, and the best additive and monotonic fits (ALGORITHMS 7.2, 7.3, 7.6)."""
+"""T12 to T15: how far games are from IGO, and the best additive and monotonic fits."""
 
 from __future__ import annotations
 

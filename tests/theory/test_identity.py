@@ -1,4 +1,4 @@
-"""T1 to T6 and T8 of eq. (7): what the factorisation guarantees, and what it does not (ALGORITHMS 7.1)."""
+"""T1 to T6 and T8 of eq. (7): what the factorisation guarantees, and what it does not."""
 
 from __future__ import annotations
 

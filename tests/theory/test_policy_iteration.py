@@ -1,4 +1,4 @@
-"""T9 to T11: Lemma 1, Lemma 2 and Theorem 1 where they hold, and where they do not (ALGORITHMS 7.2)."""
+"""T9 to T11: Lemma 1, Lemma 2 and Theorem 1 where they hold, and where they do not."""
 
 from __future__ import annotations
 

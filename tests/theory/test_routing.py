@@ -1,4 +1,4 @@
-"""T7 and T18: the two ways to differentiate eq. (7), as architecture and as tabular learners (ALGORITHMS 7.1, 7.3)."""
+"""T7 and T18: the two ways to differentiate eq. (7), as architecture and as tabular learners."""
 
 from __future__ import annotations
 

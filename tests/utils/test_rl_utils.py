@@ -18,7 +18,7 @@ def naive(reward, terminated, next_value, gamma, lam):
 
 
 def test_truncated_episode_shorter_than_the_batch():
-    """PITFALLS B: 6.12, 5.86, 5.50; published code gives 29.7, 38.5, 50.9 or -6, -11, -18."""
+    """By hand 6.12, 5.86, 5.50; published code gives 29.7, 38.5, 50.9 or -6, -11, -18."""
     reward = th.zeros(1, 6, 1)
     reward[0, :3] = 1.0
     mask = th.zeros(1, 6, 1)
