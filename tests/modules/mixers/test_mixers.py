@@ -6,6 +6,7 @@ import pytest
 import torch as th
 
 from modules.mixers import REGISTRY, IGOMixer, LiteralIGOMixer
+from modules.mixers.igo import HeadLambda, MLPLambda
 from modules.mixers.mixer import MixerShape
 from utils.errors import UserError
 
@@ -17,6 +18,27 @@ def inputs(batch=5, steps=3):
     actions = th.nn.functional.one_hot(th.randint(3, (batch, steps, 2)), 3).float()
     q = th.randn(batch, steps, 2, requires_grad=True)
     return q, th.randn(batch, steps, 4), {"actions": actions, "baseline": q.detach() + th.rand(batch, steps, 2)}
+
+
+def test_head_lambda_by_the_formula():
+    """lambda_i = sum_p |a_p(s)| sigmoid(b_p(s))_i sigmoid(c_p(s,u))_i, head by head and agent by agent."""
+    th.manual_seed(0)
+    net = HeadLambda(SHAPE)
+    state, actions = 2 * th.randn(4), th.nn.functional.one_hot(th.tensor([2, 0]), 3).float()
+    joint = th.cat((state, actions.flatten()))
+    a, b, c = net.key(state), net.agents(state).view(4, 2), net.action(joint).view(4, 2)
+    weights = net(state.view(1, 1, 4), actions.view(1, 1, 2, 3)).flatten().tolist()
+    for i in range(2):
+        by_hand = sum(abs(a[p]) * th.sigmoid(b[p, i]) * th.sigmoid(c[p, i]) for p in range(4))
+        assert weights[i] == pytest.approx(by_hand.item(), rel=1e-5)
+
+
+def test_mlp_lambda_starts_at_about_two():
+    """softplus(2) + 1e-3 = 2.128 where the last layer's weights are 0."""
+    net = MLPLambda(SHAPE)
+    with th.no_grad():
+        net.net[-1].weight.zero_()
+    assert net(th.randn(1, 1, 4), th.zeros(1, 1, 2, 3)).flatten().tolist() == pytest.approx([2.128] * 2, abs=1e-3)
 
 
 @pytest.mark.parametrize("name", REGISTRY)
