@@ -187,7 +187,7 @@ def test_learned_temperature_moves_towards_the_target_entropy():
 
 
 def test_joint_value_by_hand():
-    """One step, own Q_i, lambda_i: loss = (sum_i Q_i + V + sum_i (lambda_i - 1)(Q_i - V_i) - r)^2 at a terminal step."""
+    """At a terminal step: loss = (sum_i Q_i + V + sum_i (lambda_i - 1)(Q_i - V_i) - r)^2, the networks' own numbers."""
     info, batch = one_step(reward=2.0)
     learner = make_learner(make_config("fop", n_critics=1, alpha_mode="fixed", alpha_start=ALPHA), info)
     inputs = batch.inputs(learner.spec)[:, :-1]
