@@ -18,7 +18,8 @@ from utils.configfile import available, read_named
 from utils.errors import Range, UserError, check_keys, nearest, typed
 
 DIGEST_CHARS = 8  # of a run's settings in the name of its folder
-NOT_SETTINGS = ("seed", "label", "local_results_path", "name")  # may differ between runs that count as the same
+# may differ between runs that count as the same
+NOT_SETTINGS = ("seed", "label", "local_results_path", "name", "mongo_url")
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ class Cell:
     def settings(self) -> dict[str, Any]:
         """The complete configuration as recorded, without what may differ between equal runs."""
         merged = overlay(_below(self.method.alg, self.env), self.overrides)
+        merged["env_args"] = json.loads(_settled(self.env, json.dumps(merged["env_args"])))
         return {key: value for key, value in merged.items() if key not in NOT_SETTINGS}
 
 
@@ -207,6 +209,18 @@ def from_mapping(name: str, data: Mapping[str, Any], seeds: int | None = None) -
 @cache
 def _below(alg: str, env: str) -> dict[str, Any]:
     return layers(alg, env)
+
+
+@cache
+def _settled(env: str, env_args: str) -> str:
+    """Arguments as a run records them, `engine: auto` and numbers in place of words decided, as JSON."""
+    import envs  # here: studies are listed before PyTorch is imported
+
+    given = json.loads(env_args)
+    try:
+        return json.dumps({**given, **envs.resolve(env, given).args})
+    except UserError:  # StarCraft II, where it is not installed: nothing can be decided
+        return env_args
 
 
 def _method(name: str, value: Any, where: str) -> Method:

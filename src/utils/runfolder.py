@@ -44,7 +44,11 @@ class RunFolder(FileStorageObserver):
 
     def _make_run_dir(self, _id: str | None) -> None:
         if self.continued is None:
-            super()._make_run_dir(_id)
+            try:
+                super()._make_run_dir(_id)
+            except FileExistsError:
+                self.dir = None  # another process made it a moment ago: nothing of it is this run's to remove
+                raise
             return
         self.dir = str(self.continued)
         before = json.loads((self.continued / "run.json").read_text(encoding="utf-8"))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from reproduction.result import agree
 from reproduction.session import check
-from reproduction.study import from_mapping, load, studies
+from reproduction.study import Case, Cell, Method, from_mapping, load, studies
 from utils.cli import parse
+from utils.config import as_dict, merge
 from utils.errors import UserError
+from utils.experiment import check_parts
 
 
 def data(**changes):
@@ -92,3 +97,21 @@ def test_mistakes_in_settings_name_the_method_and_case():
 @pytest.mark.parametrize("name", studies())
 def test_every_study_in_the_repository_is_sound(name):
     check(load(name))
+
+
+@pytest.mark.parametrize(
+    ("env", "keys"),
+    [
+        ("sc2", {"env_args": {"map_name": "3m"}}),  # engine: auto is recorded as what it came to
+        ("sc2", {"env_args": {"map_name": "3m", "difficulty": 7}}),
+        ("matrix_game", {"env_args": {"payoff": ((1.0, 0.0), (0.0, 2.0))}}),
+        ("matrix_game", {"mongo_url": "mongodb://user:secret@localhost/sacred"}),
+    ],
+)
+def test_a_finished_run_has_the_settings_it_was_asked_for(env, keys):
+    """What is compared to tell whether a run is finished is what the run records."""
+    cell = Cell(Method("vdn", "vdn", {}), Case("one", "one", {}, {}, ()), env, 0, keys)
+    config, facts = check_parts(merge("vdn", env, keys))
+    recorded = json.loads(json.dumps({**as_dict(config), **facts}))
+    assert agree(cell.settings(), recorded)
+    assert not agree(cell.settings(), recorded | {"lr": 0.5})

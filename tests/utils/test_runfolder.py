@@ -6,6 +6,8 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from utils.runfolder import RunFolder
 
 
@@ -18,3 +20,14 @@ def test_two_threads_writing_one_file_never_collide(tmp_path: Path) -> None:
         list(pool.map(folder.write_info, infos))
     assert json.loads((tmp_path / "info.json").read_text()) in infos
     assert [path.name for path in tmp_path.iterdir()] == ["info.json"]
+
+
+def test_a_directory_that_another_process_made_first_is_not_removed(tmp_path: Path) -> None:
+    """Two commands with the same id have both found it free; the slower one fails and cleans up."""
+    (tmp_path / "job").mkdir()
+    (tmp_path / "job" / "metrics.jsonl").write_text("rows")
+    folder = RunFolder(tmp_path)
+    with pytest.raises(FileExistsError):
+        folder._make_run_dir("job")
+    folder.discard()
+    assert (tmp_path / "job" / "metrics.jsonl").read_text() == "rows"
