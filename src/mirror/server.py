@@ -70,7 +70,15 @@ def find_server(url: str) -> Server | None:
     example = "mongodb://USER:PASSWORD@HOST:27017/sacred"
     if not url.startswith(SCHEMES):
         raise UserError(f"{key} must begin with {' or '.join(SCHEMES)}, as in {example}")
+    check_escaped(url, key)
     return Server(url, *_split(url, key))
+
+
+def check_escaped(url: str, key: str) -> None:
+    """Raise `UserError` where a user name or password has characters that would be read as the path, and be shown."""
+    user, at, _ = url.partition("://")[2].rpartition("@")
+    if at and any(character in user for character in "/?#"):
+        raise UserError(f"{key}: write / as %2F, ? as %3F, # as %23, @ as %40 in a user name or password")
 
 
 def _split(url: str, key: str) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
+from mirror.server import check_escaped
 from utils.errors import UserError
 from utils.runs import RunRecord
 
@@ -26,6 +27,7 @@ def read_server(address: str) -> list[RunRecord]:
     Raises:
         UserError: the server does not answer, refuses, or the address is wrong. The message holds no password.
     """
+    check_escaped(address, "the address of the runs")
     place = without_password(address)
     try:
         client: MongoClient[dict[str, Any]] = MongoClient(

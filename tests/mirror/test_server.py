@@ -6,6 +6,7 @@ import pytest
 
 from mirror.server import find_server, reason, without_password
 from utils.errors import UserError
+from utils.mongoruns import read_server
 
 
 def test_no_url_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,3 +68,14 @@ def test_passwords_are_hidden_wherever_they_stand() -> None:
     assert shown == "cannot read mongodb://u:***@host/db and mongodb+srv://v:***@host, mongodb://host"
     assert reason(ValueError("mongodb://u:secret@h went " + "on " * 200)).startswith("mongodb://u:***@h went on")
     assert len(reason(ValueError("x" * 1000))) == 160
+
+
+@pytest.mark.parametrize("scheme", ["mongodb", "mongodb+srv"])
+@pytest.mark.parametrize("password", ["pa/SECRET", "pa?SECRET", "pa#SECRET"])
+def test_a_password_that_is_not_escaped_is_not_shown(scheme, password):
+    """It would be read as the database's name, which messages do show."""
+    url = f"{scheme}://user:{password}@host/db"
+    for read in (find_server, read_server):
+        with pytest.raises(UserError, match="%2F") as caught:
+            read(url)
+        assert "SECRET" not in str(caught.value)
