@@ -271,6 +271,18 @@ def test_the_checkpoint_can_be_evaluated_and_the_run_repeated(
     assert [{**row, "time": 0} for row in first] == [{**row, "time": 0} for row in second]
 
 
+def test_a_checkpoint_of_other_networks_is_refused(
+    finished: Path, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line, exit code 2, and no run is left behind."""
+    command = [*GAME, "with", *SHORT, f"checkpoint_path={finished}", "evaluate=True", "hidden_dim=24"]
+    assert program.main(command) == 2
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "checkpoint: not of " in told
+    assert "size mismatch" in told
+    assert not run_dirs(workplace)
+
+
 def test_an_unobserved_run_leaves_nothing(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert program.main([*GAME, "-u", "with", *SHORT]) == 0
     assert list(workplace.iterdir()) == []

@@ -15,6 +15,7 @@ from components.schedules import Steps
 from controllers.basic_controller import BasicMAC
 from envs.multiagentenv import EnvInfo
 from utils.config import Config
+from utils.errors import UserError
 from utils.flat import FlatParameters
 from utils.masking import masked_mean
 from utils.seeding import derive_seed
@@ -161,8 +162,15 @@ class Learner(nn.Module, ABC):
         """The inverse of `state`, before the first update: a recorded one keeps the memory it was recorded with.
 
         The state of another kind of device's generator says nothing here: then random numbers begin anew.
+
+        Raises:
+            UserError: the state is of other networks.
         """
-        self.load_state_dict(state["networks"])
+        try:
+            self.load_state_dict(state["networks"])
+        except RuntimeError as error:
+            detail = " ".join(str(error).split())[:160]
+            raise UserError(f"checkpoint: not of {self.config.name} at these sizes (map, keys); {detail}") from error
         for name, optimiser in self.optimisers.items():
             saved, device = state["optimisers"][name], {"capturable": self.device.type == "cuda"}
             optimiser.load_state_dict(saved | {"param_groups": [group | device for group in saved["param_groups"]]})
