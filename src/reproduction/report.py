@@ -97,7 +97,7 @@ def provenance(study: Study, results: Sequence[Result]) -> str:
         f"Time: {minutes:.0f} core minutes of training, {60 * minutes / max(len(results), 1):.0f} s a run",
         f"Versions: {versions(results)}",
     ]
-    lines += [f"Taken from committed records: {recorded} of these runs"] if recorded else []
+    lines += [f"Taken from records: {recorded} of these runs"] if recorded else []
     lines += [f"Not in this version, left out: {', '.join(study.missing)}"] if study.missing else []
     return "\n".join(f"- {line}" for line in lines)
 

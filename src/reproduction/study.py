@@ -219,7 +219,7 @@ def _settled(env: str, env_args: str) -> str:
     given = json.loads(env_args)
     try:
         return json.dumps({**given, **envs.resolve(env, given).args})
-    except UserError:  # StarCraft II, where it is not installed: nothing can be decided
+    except UserError:  # StarCraft II, where it is not installed: nothing can be decided; `check` tells what is wrong
         return env_args
 
 

@@ -36,7 +36,7 @@ def test_a_study_goes_on_from_records_on_another_machine(config_dir, tmp_path, c
     assert not (tmp_path / "there" / "runs").exists()
     assert (tmp_path / "there" / "small.csv").read_text() == (tmp_path / "here" / "small.csv").read_text()
     page = (tmp_path / "there" / "small.md").read_text()
-    assert "Taken from committed records: 2 of these runs" in page
+    assert "Taken from records: 2 of these runs" in page
     assert "reproduce.py small --seeds 1 --records`" in page
     assert "records" not in (tmp_path / "here" / "small.md").read_text()
     assert (tmp_path / "records" / "small.jsonl").read_text().splitlines() == lines  # nothing is recorded twice
