@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from envs.differential_game import HIGH, LOW, NARROW, WIDE
 from reproduction.intervals import mean_interval, shown_mean, shown_rate
 from reproduction.mtq import AXIS, SURFACE, Climb, counts, grouped, typical
+from reproduction.records import TRAIL
 from reproduction.report import Report
 from reproduction.session import Result
 from reproduction.study import Case, Study
@@ -22,7 +23,6 @@ from reproduction.study import Case, Study
 PANEL = 2.35  # inches of a square panel
 COLUMNS = (3, 4)  # panels in a row: three for up to six panels
 LEVELS = np.linspace(-40.0, 10.0, 26)  # of the contours: the range of the game's rewards
-SHOWN_TRAIL = 400  # explored joint actions drawn
 LEGEND = """
 Colour: learnt Q_jt of the run with the median final return (first panel: the reward itself). Red dots: its exploration,
 each a joint action of training, thinned. Line: its greedy joint actions from start (circle) to end (square); thin
@@ -113,7 +113,7 @@ def _paths(methods: Mapping[str, Sequence[Climb]]) -> Figure:
     for axis, (method, climbs) in zip(axes.flat[1:], methods.items(), strict=False):
         chosen = typical(climbs)
         _surface(axis, chosen.q_joint, f"{method} ({counts(climbs)})")
-        every = max(len(chosen.trail) // SHOWN_TRAIL, 1)
+        every = max(len(chosen.trail) // TRAIL, 1)
         axis.scatter(*chosen.trail[::every].T, s=3.0, color="red", alpha=0.5, linewidths=0, zorder=2)
         for climb in climbs:
             axis.plot(*climb.path.T, color="white", linewidth=2.2 if climb is chosen else 0.7, zorder=3)

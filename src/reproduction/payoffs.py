@@ -40,8 +40,9 @@ class Learnt:
 
     @cached_property
     def q_all(self) -> np.ndarray:
-        """Q_i `[N,A]`."""
-        return individual_values(self.payoff.shape, np.array(self.result.values["utilities"]))
+        """Q_i `[N,A]`; nan in records made from a page's CSV file, which does not have them."""
+        found = self.result.values.get("utilities", np.full((self.payoff.size, self.payoff.ndim), np.nan))
+        return individual_values(self.payoff.shape, np.array(found))
 
     @cached_property
     def greedy(self) -> tuple[int, ...]:

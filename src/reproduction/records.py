@@ -1,25 +1,30 @@
 """Finished runs as compact JSON lines that can be committed: a study goes on from them on another machine.
 
-One file a study, one line a run: its settings, engine, commit and seed, and its tests as columns of numbers. What a
-record leaves out (training statistics, checkpoints) stays in the run's folder on the machine that made it.
+One file a study, one line a run: its settings, engine, commit and seed, its tests as columns of numbers, and what pages
+show of a one-step game's values. What a record leaves out (training statistics, checkpoints) stays in the run's folder
+on the machine that made it. Seeds share their settings: these have a line of their own, which runs name by its digest.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import envs
 from reproduction.result import Result, agree
-from reproduction.study import NOT_SETTINGS, Cell
+from reproduction.study import DIGEST_CHARS, NOT_SETTINGS, Cell
 from utils.config import DERIVED
 from utils.errors import UserError
 
-COLUMNS = ("t_env", "time", "test_return_mean", "test_battle_won_mean", "test_action_value")  # what a record keeps
+COLUMNS = ("t_env", "time", "alpha", "test_return_mean", "test_battle_won_mean", "test_action_value")  # what is kept
+ACTION_COLUMNS = re.compile(r"test_u_\d+_mean")  # and each agent's action in tests of games without states
 DIGITS = 5  # significant, of its numbers
+TRAIL = 400  # explored joint actions of a box that are kept, as many as a page draws
 KEYS = ("run", "commit", "header", "settings", "values", "rows")  # of a line
 HEADER = ("alg", "env", "seed", "versions")  # what a line keeps of the run's header, beside the next
 ENGINE = ("engine", "engine_version", "data_hash")  # records of another engine are not taken
@@ -39,8 +44,12 @@ class Records:
     def __init__(self, folder: Path, study: str) -> None:
         self.file = folder / f"{study}.jsonl"
         self._known: dict[str, dict[str, Any]] = {}
+        self._digests: set[str] = set()  # of settings that have a line in `file`
         for path in sorted(folder.glob("*.jsonl")):
-            self._known |= _read(path)
+            runs, settings = _read(path)
+            self._known |= runs
+            if path == self.file:
+                self._digests |= settings.keys()
 
     def find(self, cell: Cell) -> Result | None:
         """The recorded run of a cell, if it was made with today's settings and today's engine."""
@@ -59,35 +68,72 @@ class Records:
         """Append a finished run, with its recorded configuration, unless it is there."""
         if self.find(result.cell) is not None:
             return
-        rows = [row for row in result.rows if any(key.startswith("test_") for key in row)]
-        columns = [key for key in COLUMNS if any(key in row for row in rows)]
+        run = result.cell.run_id
+        settings = {key: value for key, value in config.items() if key not in (*NOT_SETTINGS, *DERIVED)}
         record = {
-            "run": result.cell.run_id,
+            "run": run,
             "commit": result.commit,
             "header": {key: result.header.get(key) for key in (*HEADER, *ENGINE)},
-            "settings": {key: value for key, value in config.items() if key not in (*NOT_SETTINGS, *DERIVED)},
-            "values": result.values,
-            "rows": {key: [_rounded(row.get(key)) for row in rows] for key in columns},
+            "settings": settings,
+            "values": _shown(result.values),
+            "rows": _columns(result.rows),
         }
+        self._known[run] = record
+        digest = sha256(_text(settings).encode()).hexdigest()[:DIGEST_CHARS]
+        lines = [] if digest in self._digests else [{"digest": digest, "settings": settings}]
+        self._digests.add(digest)
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with self.file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, sort_keys=True) + "\n")
-        self._known[result.cell.run_id] = record
+            file.writelines(_text(line) + "\n" for line in (*lines, record | {"settings": digest}))
 
 
-def _read(path: Path) -> dict[str, dict[str, Any]]:
+def _read(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Records by run, settings by digest."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeError) as error:
         raise UserError(f"--records: cannot read {str(path)!r}: {error}") from error
-    records = {}
+    records: dict[str, dict[str, Any]] = {}
+    settings: dict[str, dict[str, Any]] = {}
     for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
+            if "digest" in record:
+                settings[record["digest"]] = record["settings"]
+                continue
+            if isinstance(record["settings"], str):  # else of a file from before they had lines of their own
+                record["settings"] = settings[record["settings"]]
             records[record["run"]] = {key: record[key] for key in KEYS}
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}, line {number}: not a record; remove the line to run it again") from error
-    return records
+    return records, settings
+
+
+def _text(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, sort_keys=True)
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]]:
+    """The rows of tests, each with the newest alpha logged until then, as columns."""
+    tests, alpha = [], None
+    for row in rows:
+        alpha = row.get("alpha", alpha)
+        if any(key.startswith("test_") for key in row):
+            tests.append({**row, "alpha": alpha})
+    names = dict.fromkeys(key for row in tests for key in row if key in COLUMNS or ACTION_COLUMNS.fullmatch(key))
+    columns = {name: [_rounded(row.get(name)) for row in tests] for name in names}
+    return {name: column for name, column in columns.items() if any(value is not None for value in column)}
+
+
+def _shown(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What pages show of joint_values.json: Q_jt, and Q_i of a table, or the thinned exploration of a box."""
+    if not values:
+        return {}
+    kept = {key: values[key] for key in ("q_joint", "greedy")}
+    if isinstance(values["greedy"][0][0], int):
+        return kept | {"utilities": values["utilities"]}
+    actions = values["explored"]["actions"]
+    return kept | {"explored": {"actions": actions[:: -(-len(actions) // TRAIL) or 1]}}
 
 
 def _rounded(value: float | None) -> float | None:

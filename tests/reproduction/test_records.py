@@ -22,6 +22,8 @@ from reproduction.study import load
 from study_helpers import STUDY
 from utils.errors import UserError
 
+OUTS = ("here", "there")
+
 
 def command(tmp_path, out, *more):
     return main(["small", "--out", str(tmp_path / out), "--seeds", "1", "--records", str(tmp_path / "records"), *more])
@@ -31,7 +33,8 @@ def test_a_study_goes_on_from_records_on_another_machine(config_dir, tmp_path, c
     """The other machine runs nothing, and its page shows the same numbers and where they come from."""
     assert command(tmp_path, "here") == 0
     lines = (tmp_path / "records" / "small.jsonl").read_text().splitlines()
-    assert sorted(json.loads(line)["header"]["alg"] for line in lines) == ["qmix", "vdn"]
+    runs = [json.loads(line) for line in lines if '"run"' in line]
+    assert sorted(run["header"]["alg"] for run in runs) == ["qmix", "vdn"]
     assert command(tmp_path, "there") == 0
     assert not (tmp_path / "there" / "runs").exists()
     assert (tmp_path / "there" / "small.csv").read_text() == (tmp_path / "here" / "small.csv").read_text()
@@ -43,10 +46,12 @@ def test_a_study_goes_on_from_records_on_another_machine(config_dir, tmp_path, c
     assert command(tmp_path, "nowhere/yet", "--render") == 0  # the page alone, in a folder that does not exist
     assert (tmp_path / "nowhere" / "yet" / "small.md").exists()
 
-    (tmp_path / "records" / "small.jsonl").write_text(lines[0] + "\n")
-    assert command(tmp_path, "there") == 0  # runs the other one
+    (tmp_path / "records" / "small.jsonl").write_text("".join(line + "\n" for line in lines[:3]))
+    assert command(tmp_path, "there") == 0  # runs the other one, whose settings are there
     assert len(list((tmp_path / "there" / "runs").glob("*_s0"))) == 1
-    assert len((tmp_path / "records" / "small.jsonl").read_text().splitlines()) == 2
+    again = (tmp_path / "records" / "small.jsonl").read_text().splitlines()
+    assert len(again) == len(lines) == 4
+    assert again[:3] == lines[:3]
 
 
 class Quiet:
@@ -68,22 +73,57 @@ def test_runs_that_exist_are_recorded_and_other_settings_or_engines_are_not_take
     found = Records(tmp_path / "records", "other").find(cell)
     run = read_result(cell, folder(cell, tmp_path))
     assert found.last("test_return_mean") == pytest.approx(run.last("test_return_mean"), rel=1e-4)
-    assert (found.values, found.commit, found.header["seed"]) == (run.values, run.commit, 0)
+    shown = {key: run.values[key] for key in ("q_joint", "utilities", "greedy")}  # the exploration is on no page
+    assert (found.values, found.commit, found.header["seed"]) == (shown, run.commit, 0)
     assert found.header["versions"] == run.header["versions"]
     assert versions([found, run, replace(run, header={})]) == (
         f"torch {version('torch')}, numpy {version('numpy')} (2 runs); not recorded (1 run)"
     )
 
-    line = json.loads(records.file.read_text())
+    settings, line = map(json.loads, records.file.read_text().splitlines())
+    line["settings"] = settings["settings"]
     for part, changed in (("settings", {"lr": 0.5}), ("header", {"engine_version": "0"})):
         records.file.write_text(json.dumps(line | {part: line[part] | changed}) + "\n")
         assert Records(tmp_path / "records", "small").find(cell) is None
 
 
-def test_a_damaged_record_is_named(tmp_path):
-    (tmp_path / "small.jsonl").write_text('{"run": "a"}\n')
+@pytest.mark.parametrize("line", ['{"run": "a"}', '{"run": "a", "settings": "a run that is not above"}', "[]", "{"])
+def test_a_damaged_record_is_named(tmp_path, line):
+    (tmp_path / "small.jsonl").write_text(line + "\n")
     with pytest.raises(UserError, match=r"small.jsonl, line 1: not a record"):
         Records(tmp_path, "small")
+
+
+def test_seeds_share_their_settings(config_dir, tmp_path):
+    """In one file a setting is written once, also by a later command; lines that hold their own are read as well."""
+    for seeds in ("1", "2"):
+        assert main(["small", "--out", str(tmp_path / "out"), "--seeds", seeds, "--records", str(tmp_path)]) == 0
+    lines = [json.loads(line) for line in (tmp_path / "small.jsonl").read_text().splitlines()]
+    assert ["digest" in line for line in lines] == [True, False, True, False, False, False]
+    settings = {line["digest"]: line["settings"] for line in lines if "digest" in line}
+    assert sorted(one["learner"] for one in settings.values()) == ["q_learner", "q_learner"]
+    cells = load("small", 2).cells()
+    assert all(Records(tmp_path, "small").find(cell) is not None for cell in cells)
+
+    old = [line | {"settings": settings[line["settings"]]} for line in lines if "run" in line]
+    (tmp_path / "small.jsonl").write_text("".join(json.dumps(line) + "\n" for line in old))
+    assert all(Records(tmp_path, "small").find(cell) is not None for cell in cells)
+
+
+@pytest.mark.parametrize("renderer", ["outcomes", "learning_paths"])
+def test_pages_of_the_differential_game_are_made_from_records(config_dir, tmp_path, renderer):
+    """They show alpha, the greedy actions of every test and the exploration."""
+    keys = {"t_max": 60, "test_interval": 30, "log_interval": 30, "critic": "mlp", "n_critics": 1, "learning_starts": 8}
+    mtq = STUDY | {"renderer": renderer, "env": "mtq", "seeds": 1, "shared": keys, "methods": {"FOP": "fop"}}
+    (config_dir / "studies" / "small.yaml").write_text(yaml.safe_dump(mtq, sort_keys=False))
+    for out in OUTS:
+        assert command(tmp_path, out) == 0
+    assert not (tmp_path / "there" / "runs").exists()
+    here, there = (sorted(path.name for path in (tmp_path / at).glob("small*")) for at in OUTS)
+    assert here == there
+    pictures = ["small_curves.png", "small_paths_game.png"] if renderer == "learning_paths" else ["small.png"]
+    assert here == ["small.csv", "small.md", *pictures]
+    assert (tmp_path / "there" / "small.csv").read_text() == (tmp_path / "here" / "small.csv").read_text()
 
 
 def test_a_run_that_was_cut_short_goes_on_from_its_checkpoint(config_dir, tmp_path):
