@@ -52,8 +52,8 @@ def open_database(server: Server) -> Database[dict[str, Any]]:
     """The database, if the server answers and lets us in; `UserError` if not."""
     from pymongo.errors import PyMongoError
 
-    database = server.connect()[server.database]
     try:
+        database = server.connect()[server.database]
         database["runs"].find_one({}, {"_id": 1})
     except PyMongoError as error:
         what = "refuses" if is_refusal(error) else "does not answer"

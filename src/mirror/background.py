@@ -37,6 +37,7 @@ class Mirror:
         self.server, self.run_dir, self.interval, self.checkpoint = server, run_dir, interval, checkpoint
         self.away = False  # whether the last attempt failed, which was then said
         self.complete = False  # whether everything was sent after the end of the run
+        self._connection: Any = None
         self._sync: RunSync | None = None
         self._refused: Exception | None = None
         self._probed, self._ending, self._abandoned = threading.Event(), threading.Event(), threading.Event()
@@ -92,7 +93,7 @@ class Mirror:
         from pymongo.errors import PyMongoError
 
         try:
-            client = self.server.connect()
+            client = self._client()
             client.admin.command("ping")
             client[self.server.database]["runs"].find_one({}, {"_id": 1})  # needs the rights a ping does not
         except PyMongoError as error:
@@ -102,23 +103,30 @@ class Mirror:
                 return
             self._lost(error)
         self._probed.set()
-        self._follow(client)
+        self._follow()
 
-    def _follow(self, client: Any) -> None:
-        from mirror.sync import RunSync
+    def _client(self) -> Any:
+        """The connection. With mongodb+srv:// making it asks the network, so it may fail, and is tried again."""
+        if self._connection is None:
+            self._connection = self.server.connect()
+        return self._connection
 
-        self._sync = RunSync(client[self.server.database], self.run_dir, self.checkpoint)
+    def _follow(self) -> None:
         while not self._ending.wait(self.interval):
             if (self.run_dir / METRICS).exists():  # a run that is refused before its first result leaves nothing
                 self._attempt()
         if not self._abandoned.is_set():
             self.complete = self._attempt()
-        client.close()
+        if self._connection is not None:
+            self._connection.close()
 
     def _attempt(self) -> bool:
         """Send what is new; tell when the server goes and comes."""
-        assert self._sync is not None
+        from mirror.sync import RunSync
+
         try:
+            if self._sync is None:
+                self._sync = RunSync(self._client()[self.server.database], self.run_dir, self.checkpoint)
             self._sync.sync()
         except Exception as error:  # whatever it is, the run must not suffer, and the files are complete
             self._lost(error)

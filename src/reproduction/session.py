@@ -11,11 +11,11 @@ from reproduction.display import Display
 from reproduction.pool import run_all
 from reproduction.records import Records
 from reproduction.result import Result, agree, read_result
-from reproduction.study import Cell, Study
-from utils.config import from_merged, merge
+from reproduction.study import NOT_SETTINGS, Cell, Study
+from utils.config import DERIVED, from_merged, merge
 from utils.errors import UserError
 from utils.folderlock import FolderLock
-from utils.resume import checkpoints_in
+from utils.resume import checkpoints_in, differences
 
 __all__ = ["Result", "check", "collect", "execute"]
 
@@ -86,8 +86,12 @@ def is_finished(cell: Cell, out: Path) -> bool:
 
 
 def goes_on(cell: Cell, out: Path) -> bool:
-    """Whether the run was cut short, was begun with today's settings, and has a checkpoint to be resumed from."""
-    return _status(cell, out) not in ("", COMPLETED) and bool(checkpoints_in(folder(cell, out)))
+    """Whether the run was cut short, was begun with today's keys and settings, and has a checkpoint."""
+    if _status(cell, out) in ("", COMPLETED) or not checkpoints_in(folder(cell, out)):
+        return False
+    recorded = json.loads((folder(cell, out) / "config.json").read_text())
+    kept = {key: value for key, value in recorded.items() if key not in (*NOT_SETTINGS, *DERIVED)}
+    return not differences(kept, cell.settings())
 
 
 def _status(cell: Cell, out: Path) -> str:

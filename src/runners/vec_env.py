@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -86,9 +87,15 @@ class EnvStack(EnvByEnv):
             env.close()
 
 
+def _leave_to_parent(number: int, frame: FrameType | None) -> None:
+    """A handler that does nothing. Unlike SIG_IGN, a game started by the worker does not inherit it."""
+
+
 def _worker(pipe: Connection, make: Callable[[], MultiAgentEnv]) -> None:
     """Body of a worker process: answers (command, argument) until told to close or the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent says when to end
+    for number in (signal.SIGTERM, signal.SIGHUP):  # so do these, from a cluster or a terminal that closes
+        signal.signal(number, _leave_to_parent)
     env = None
     try:
         env = make()
@@ -180,24 +187,18 @@ class ProcessVecEnv(EnvByEnv):
         return {int(k): self._receive(int(k)) for k in which}
 
     def close(self) -> None:
-        """Ask every worker to end, then terminate and kill those that do not; a few seconds, however many hang."""
+        """Ask every worker to end, then kill those that do not; a few seconds, however many hang."""
         for pipe in self.pipes:
             with contextlib.suppress(OSError):
                 pipe.send(("close", None))
-        self._join()
-        for process in self.processes:
-            process.terminate()
-        self._join()
-        for process in self.processes:
-            process.kill()
-        for pipe in self.pipes:
-            pipe.close()
-
-    def _join(self) -> None:
-        """Wait for all workers together."""
         deadline = time.monotonic() + JOIN_SECONDS
         for process in self.processes:
             process.join(max(0.0, deadline - time.monotonic()))
+        for process in self.processes:
+            process.kill()
+            process.join(JOIN_SECONDS)
+        for pipe in self.pipes:
+            pipe.close()
 
 
 def _batched(spec: EnvSpec, n_envs: int, timeout: float) -> VecEnv:

@@ -6,8 +6,11 @@ import logging
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pymongo import MongoClient
+from pymongo.errors import ConfigurationError
 
 import sync_mongo
 from mirror.background import Mirror
@@ -122,6 +125,33 @@ def test_absent_at_the_start_and_at_the_end(
     assert sync_mongo.main([str(mirror.run_dir)]) == 0
     assert "log entries" in capsys.readouterr().out
     assert complete(secured, mirror.run_dir)
+
+
+def test_names_that_cannot_be_looked_up_at_first(
+    tmp_path: Path, secured: ServerProcess, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """mongodb+srv:// asks the network when the client is made, which may fail as any request may."""
+    connect, left = Server.connect, [3]
+
+    def without_names(server: Server) -> MongoClient[dict[str, Any]]:
+        if left[0] > 0:
+            left[0] -= 1
+            raise ConfigurationError("The resolution lifetime expired")
+        return connect(server)
+
+    monkeypatch.setattr(Server, "connect", without_names)
+    mirror = Mirror(at(secured.url), make_run(tmp_path), 0.1)
+    mirror.start()
+    assert mirror.away
+    train_until(mirror, away=False)
+    finish(mirror.run_dir)
+    assert mirror.close()
+    assert complete(secured, mirror.run_dir)
+
+    left[0] = 1
+    monkeypatch.setenv("MONGO_URL", secured.url)
+    assert sync_mongo.main([str(mirror.run_dir)]) == 2
+    assert "does not answer: The resolution lifetime expired" in capsys.readouterr().err
 
 
 def test_a_host_that_swallows_everything(tmp_path: Path) -> None:

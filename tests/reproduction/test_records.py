@@ -144,6 +144,14 @@ def test_a_run_that_was_cut_short_goes_on_from_its_checkpoint(config_dir, tmp_pa
     assert metrics.read_text().splitlines()[:2] == rows[:2]
 
     record.write_text(record.read_text().replace("COMPLETED", "RUNNING"))
+    config = folder(cell, tmp_path) / "config.json"
+    with_key = config.read_text()
+    config.write_text(json.dumps({key: value for key, value in json.loads(with_key).items() if key != "gamma"}))
+    assert command_of(cell, tmp_path)[0] == "--file_storage"  # resume would refuse it: a key came later
+    config.write_text(with_key)
+    assert command_of(cell, tmp_path)[0] == "with"
+
+    record.write_text(record.read_text().replace("COMPLETED", "RUNNING"))
     (config_dir / "studies" / "small.yaml").write_text(
         yaml.safe_dump(STUDY | {"shared": saved["shared"] | {"lr": 0.1}})
     )

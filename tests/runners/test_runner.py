@@ -105,18 +105,10 @@ def test_hanging_worker_is_named_after_the_timeout_and_killed():
     assert not env.processes[0].is_alive()
 
 
-class _NeverEnds(CountingEnv):
-    """Hangs at its first step and shrugs off SIGTERM."""
-
-    def step(self, actions):
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        return super().step(actions)
-
-
 def test_many_hanging_workers_are_killed_together(monkeypatch):
-    """Closing takes two waits, not two for each worker."""
+    """Closing takes one wait, not one for each worker."""
     monkeypatch.setattr(vec_env, "JOIN_SECONDS", 1.0)
-    env = ProcessVecEnv(partial(_NeverEnds, limit=50, hang_at=1), 3, timeout=30)
+    env = ProcessVecEnv(partial(CountingEnv, limit=50, hang_at=1), 3, timeout=30)
     env.timeout = 1.0
     with pytest.raises(WorkerError, match="worker 0 did not answer within 1 s"):
         make_runner(env).collect(0, 3, 0)
@@ -140,3 +132,16 @@ def test_batched_needs_a_batched_environment():
     """One line, not an attribute error."""
     with pytest.raises(UserError, match="cannot be batched"):
         make_vec_env(EnvSpec(single=CountingEnv), "batched", 2)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_the_whole_group_leaves_the_workers_to_the_parent(number):
+    """Ctrl-C, a cluster's SIGTERM or a closed terminal: the parent wants the workers' last answers to save."""
+    env = ProcessVecEnv(CountingEnv, 2)
+    try:
+        for process in env.processes:
+            os.kill(process.pid, number)
+        assert make_runner(env).collect(0, 2, 0).kept == [0, 1]
+    finally:
+        env.close()
+    assert [process.exitcode for process in env.processes] == [0, 0]
