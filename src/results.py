@@ -5,7 +5,8 @@
   python src/results.py export results/sacred --out runs.csv         or .parquet; one line per run, step and metric
   python src/results.py report results/sacred --out report.html      one self-contained page
 
-RUNS are run directories, directories above them, or mongodb://HOST/DATABASE. Exit codes: 0 done, 2 bad input.
+RUNS are run directories, directories above them, or mongodb://HOST/DATABASE. Runs that only tested a checkpoint and
+repeats of a seed with equal settings are not shown, which is said (export has them all). Exit codes: 0 done, 2 bad input.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from analysis.selection import cut_short, seeds_of_curves
 from utils.errors import UserError
 from utils.lineparser import LineParser
 from utils.runs import RunRecord, check_engines, check_metric, find_runs, is_server, metrics_of, mixed_settings
@@ -81,11 +83,14 @@ def chosen_metrics(runs: Sequence[RunRecord], given: str | None, count: int) -> 
 
 
 def comparable(args: argparse.Namespace, runs: list[RunRecord], metric: str) -> list[RunRecord]:
-    """The runs that have the metric; says what is left out or mixed."""
-    having = [run for run in runs if len(run.series(metric)[0])]
+    """The runs that have more of the metric than a first value at step 0; says what is left out or mixed."""
+    logged = [run for run in runs if len(run.series(metric)[0])]
+    having = [run for run in logged if run.series(metric)[0][-1] > 0] or logged
     if len(having) < len(runs):
         print(f"note: {len(runs) - len(having)} of {len(runs)} runs have no {metric} yet: left out", file=sys.stderr)
     check_engines(having, args.mix_engines)
+    for note in cut_short(having, metric):
+        print(f"note: {note}", file=sys.stderr)
     for where, keys in mixed_settings(having, args.split).items():
         print(f"note: the runs of {where} differ in {', '.join(keys)}: --split shows them apart", file=sys.stderr)
     return having
@@ -139,12 +144,11 @@ def report(args: argparse.Namespace, runs: list[RunRecord]) -> None:
 
     path = args.out or REPORT
     names = chosen_metrics(runs, args.metric, SHOWN)
-    for metric in names:
-        comparable(args, runs, metric)
+    shown = {metric: comparable(args, runs, metric) for metric in names}
     roots = [without_password(root) if is_server(root) else root for root in args.runs]
     title = args.title or Path(roots[0]).name or Path(roots[0]).resolve().name
     command = " ".join(["python src/results.py report", *roots])
-    text = page(title, runs, Options(names, args.estimate, args.threshold, args.split, command), path.parent)
+    text = page(title, runs, shown, Options(args.estimate, args.threshold, args.split, command), path.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     print(path.resolve())
@@ -163,7 +167,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = parse(argv)
         args.split = [key for key in getattr(args, "split", "").split(",") if key]
-        COMMANDS[args.command](args, find_runs(args.runs))
+        runs = find_runs(args.runs)
+        if args.command != "export":
+            runs, notes = seeds_of_curves(runs, args.split)
+            for note in notes:
+                print(f"note: {note}", file=sys.stderr)
+        COMMANDS[args.command](args, runs)
     except UserError as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from analysis import curves, tables
+from analysis.selection import cut_short
 from utils.runs import RunRecord, is_server, mixed_settings
 
 STYLE = """
@@ -40,26 +41,36 @@ class Options:
     """What the page shows.
 
     Args:
-        metrics: one figure and one table for each.
         estimate: "mean" or "iqm".
         threshold: of the column "first >=", for the first metric.
         split: configuration keys that make curves of their own.
         command: the command line that wrote the page.
     """
 
-    metrics: Sequence[str]
     estimate: str
     threshold: float
     split: Sequence[str]
     command: str
 
 
-def page(title: str, runs: Sequence[RunRecord], options: Options, folder: Path) -> str:
-    """The page as text; links are relative to `folder`, where it will lie."""
+def page(
+    title: str, runs: Sequence[RunRecord], shown: Mapping[str, Sequence[RunRecord]], options: Options, folder: Path
+) -> str:
+    """The page as text.
+
+    Args:
+        title: heading.
+        runs: listed on it.
+        shown: metric -> the runs of its figure and table, at least one metric.
+        options: see there.
+        folder: where the page will lie; links are relative to it.
+    """
+    first = next(iter(shown))
     parts = [f"<h1>{esc(title)}</h1>", _summary(runs, options)]
     parts += [_warning(where, keys) for where, keys in mixed_settings(runs, options.split).items()]
-    parts += [_results(runs, metric, options) for metric in options.metrics]
-    parts += [_runs(runs, options.metrics[0], folder), _configurations(runs), _versions(runs)]
+    parts += [_warning_short(note) for note in cut_short(shown[first], first)]
+    parts += [_results(having, metric, options, metric == first) for metric, having in shown.items()]
+    parts += [_runs(runs, first, folder), _configurations(runs), _versions(runs)]
     head = f'<meta charset="utf-8"><title>{esc(title)}</title><style>{STYLE}</style>'
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>\n' + "\n".join(parts) + "\n</body></html>\n"
 
@@ -102,10 +113,13 @@ def _warning(where: str, keys: Sequence[str]) -> str:
     )
 
 
-def _results(runs: Sequence[RunRecord], metric: str, options: Options) -> str:
-    having = [run for run in runs if len(run.series(metric)[0])]
+def _warning_short(note: str) -> str:
+    return f'<p class="warning">{esc(note)}.</p>'
+
+
+def _results(having: Sequence[RunRecord], metric: str, options: Options, first: bool) -> str:
     stream = BytesIO()
-    threshold = options.threshold if metric == options.metrics[0] else None
+    threshold = options.threshold if first else None
     drawn = curves.figure(having, metric, options.estimate, options.split)
     drawn.savefig(stream, format="png", dpi=curves.RESOLUTION)
     curves.plt.close(drawn)

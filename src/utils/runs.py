@@ -57,13 +57,20 @@ class RunRecord:
     def task(self) -> str:
         """Environment and, where it has one, map."""
         args = self.header.get("env_args", {})
-        name = args.get("map_name") or args.get("payoff") or args.get("key") or ""
+        name = (
+            Path(str(args.get("map_file") or "")).stem or args.get("map_name") or args.get("payoff") or args.get("key")
+        )
         return str(name) if name else str(self.header.get("env", "?"))
 
     @property
     def seed(self) -> Any:
         """The run's seed."""
         return self.header.get("seed")
+
+    @property
+    def start(self) -> str:
+        """When it began, as text that sorts; "" if unknown."""
+        return str(self.meta.get("start_time", ""))
 
     @property
     def engine(self) -> str:
@@ -91,18 +98,20 @@ class RunRecord:
 def find_runs(roots: Iterable[Path | str]) -> list[RunRecord]:
     """All runs below the given directories (or the run directories themselves), in order of their paths.
 
-    A root mongodb://HOST/DATABASE stands for all runs there. Runs that have not written anything yet are left out.
+    A root mongodb://HOST/DATABASE stands for all runs there. Runs that have not written anything yet are left out; one
+    that lies below several roots is there once.
 
     Raises:
         UserError: a path does not exist, a file is damaged, or there is no run at all.
     """
-    runs: list[RunRecord] = []
+    runs: dict[Path, RunRecord] = {}
     roots = list(roots)
     for root in roots:
-        runs += _from_server(str(root)) if is_server(root) else _below(Path(root))
+        for run in _from_server(str(root)) if is_server(root) else _below(Path(root)):
+            runs.setdefault(run.path if is_server(root) else run.path.resolve(), run)
     if not runs:
         raise UserError(f"no runs (no {FILE_NAME}) below {', '.join(map(str, roots))}")
-    return runs
+    return list(runs.values())
 
 
 def is_server(root: Path | str) -> bool:
