@@ -11,11 +11,11 @@ import math
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils.errors import UserError
+from utils.exitcodes import exit_code
 from utils.lineparser import LineParser
 
 if TYPE_CHECKING:
@@ -46,41 +46,6 @@ def parse(argv: Sequence[str] | None) -> Namespace:
     if args.seed is not None and args.seed < 0:
         raise UserError(f"--seed must be at least 0, got {args.seed}")
     return args
-
-
-def on_map(config: Config, name: str) -> Config:
-    """`config` with another map."""
-    if not name:
-        return config
-    if "map_name" not in config.env_args:
-        raise UserError(f"--map: {config.env} has no maps, sc2 has")
-    change = {"map_name": name, "map_file": ""}
-    if Path(name).suffix in (".yaml", ".yml"):
-        change = {"map_file": name}
-    return replace(config, env_args={**config.env_args, **change})
-
-
-def sizes(config: Config) -> dict[str, int]:
-    """What the acting network's shape depends on; the embedded engine's maps have StarCraft II's sizes."""
-    import envs
-
-    info = envs.resolve(config.env, {**config.env_args, "engine": "embedded"}).single().env_info
-    return {"agents": info.n_agents, "observation entries": info.obs_dim, "actions": info.action_space.head_dim}
-
-
-def check_map(trained: Config, config: Config) -> None:
-    """Raise `UserError`, with the maps that would do, if networks of the one do not fit the other's map."""
-    from envs.sc2 import list_maps
-
-    own, given = sizes(trained), sizes(config)
-    if given == own:
-        return
-    differences = [f"{given[name]} {name}, trained with {own[name]}" for name in own if given[name] != own[name]]
-    fitting = [name for name, _ in list_maps() if sizes(on_map(trained, name)) == own]
-    name = config.env_args["map_file"] or config.env_args["map_name"]
-    raise UserError(
-        f"--map {name} does not fit the run's networks: {'; '.join(differences)}; maps that fit: {', '.join(fitting)}"
-    )
 
 
 def play(trained: Trained, config: Config, spec: EnvSpec, args: Namespace) -> list[EpisodeStats]:
@@ -143,13 +108,12 @@ def table(report: Mapping[str, Any]) -> str:
 def evaluate(args: Namespace) -> dict[str, Any]:
     """Play and summarise."""
     import envs
+    from utils.maps import on_map
     from utils.trained import load_trained
 
     trained = load_trained(args.run, args.load_step)
     args.seed = trained.config.seed if args.seed is None else args.seed
     config = on_map(trained.config, args.map)
-    if args.map:
-        check_map(trained.config, config)
     spec = envs.resolve(config.env, config.env_args)
     stats = play(trained, config, spec, args)
     info = spec.single().env_info
@@ -169,13 +133,13 @@ def evaluate(args: Namespace) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the report; returns the exit code."""
-    try:
-        args = parse(argv)
-        report = evaluate(args)
-    except UserError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
+    """Run the command line; returns the exit code."""
+    return exit_code(lambda: command(parse(argv)), "stopped")
+
+
+def command(args: Namespace) -> int:
+    """Print the report."""
+    report = evaluate(args)
     print(json.dumps(report, indent=2) if args.json else table(report))
     return 0
 

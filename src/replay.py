@@ -22,12 +22,15 @@ from envs.skirmish.flags import parse_flags
 from envs.skirmish.render import Painter, write_gif
 from envs.skirmish.scripts import FLAGS, POLICIES
 from utils.errors import UserError
+from utils.exitcodes import exit_code
+from utils.lineparser import LineParser
 
 if TYPE_CHECKING:
     from runners import Runner
     from utils.trained import Trained
 
 SCRIPTS = {"heuristic": "nearest", **{name: name for name in POLICIES}}
+DEFAULT_MAP = "3s_vs_3z"  # of a scripted team
 VERDICTS = {1: "won", -1: "lost", 0: "both_dead"}
 
 
@@ -76,13 +79,14 @@ def make_env(env_args: dict[str, Any], changes: dict[str, Any]) -> Filmed:
 
 def play_team(args: argparse.Namespace, write: Any) -> None:
     """Greedy test episodes of a checkpoint, the same ones as in its test."""
+    from utils.maps import on_map
     from utils.trained import load_trained
 
     trained = load_trained(args.run, args.load_step)
-    config = trained.config
-    if config.env != "sc2":
-        raise UserError(f"replays show battles (--env-config=sc2); this run's environment is {config.env}")
-    env_args = dict(config.env_args) | ({"map_name": args.map} if args.map else {})
+    if trained.config.env != "sc2":
+        raise UserError(f"replays show battles (--env-config=sc2); this run's environment is {trained.config.env}")
+    config = on_map(trained.config, args.map)
+    env_args = dict(config.env_args)
     if env_args.get("engine") == "starcraft2":
         play_in_game(args, trained, env_args)
         return
@@ -127,46 +131,47 @@ def play_in_game(args: argparse.Namespace, trained: Trained, env_args: dict[str,
 def play_scripts(args: argparse.Namespace, write: Any) -> None:
     """Episodes of a scripted team."""
     name = SCRIPTS[args.policy]
-    film = make_env({"map_name": args.map or "3s_vs_3z", "map_file": args.map_file}, dict(FLAGS.get(name, {})))
+    is_file = Path(args.map).suffix in (".yaml", ".yml")
+    chosen = {"map_name": DEFAULT_MAP, "map_file": args.map} if is_file else {"map_name": args.map or DEFAULT_MAP}
+    film = make_env(chosen, dict(FLAGS.get(name, {})))
     for episode in range(args.episodes):
         play_script(film, name, episode, args.seed)
         write(film, f"{film.env.sim.scenario.name}_{args.policy}_{episode}")
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Command line to arguments; a bad one ends with exit code 2."""
-    parser = argparse.ArgumentParser(prog="replay.py", description=__doc__)
+    """Command line to arguments; `UserError` for a bad one."""
+    parser = LineParser(prog="replay.py", description=__doc__)
     parser.add_argument("run", nargs="?", type=Path, help="a run directory, its models folder or a checkpoint")
     parser.add_argument("--policy", choices=sorted(SCRIPTS), help="a scripted team in place of a checkpoint")
-    parser.add_argument("--map", default="", help="map name; default: the run's, or 3s_vs_3z")
-    parser.add_argument("--map-file", default="", help="a map file, with --policy")
+    parser.add_argument("--map", default="", help=f"a map's name, or a map file (.yaml); the run's, or {DEFAULT_MAP}")
     parser.add_argument("--episodes", type=int, default=3, help="default 3")
     parser.add_argument("--out", type=Path, default=Path("battles"), help="folder, default battles")
     parser.add_argument("--load-step", type=int, default=0, help="env step of the checkpoint; 0: the newest")
     parser.add_argument("--seed", type=int, default=0, help="of scripted episodes")
     args = parser.parse_args(argv)
     if (args.run is None) == (args.policy is None):
-        parser.error("give either a run or checkpoint, or --policy")
+        raise UserError("give either a run or checkpoint, or --policy")
     if args.episodes < 1:
-        parser.error("--episodes must be at least 1")
+        raise UserError(f"--episodes must be at least 1, got {args.episodes}")
     return args
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write the films; returns the exit code."""
-    args = parse(argv)
+def record(args: argparse.Namespace) -> int:
+    """Write the films."""
 
     def write(film: Filmed, name: str) -> None:
         path = args.out / f"{name}_{film.verdict()}.gif"
         write_gif(path, film.frames)
         print(f"{path}: {len(film.frames) - 1} steps, return {film.total:.2f}, {film.verdict()}")
 
-    try:
-        play_scripts(args, write) if args.policy else play_team(args, write)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    play_scripts(args, write) if args.policy else play_team(args, write)
     return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    return exit_code(lambda: record(parse(argv)), "stopped")
 
 
 if __name__ == "__main__":

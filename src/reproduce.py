@@ -21,6 +21,7 @@ from pathlib import Path
 from reproduction.study import load, studies
 from utils.errors import UserError, nearest
 from utils.exitcodes import exit_code
+from utils.lineparser import LineParser
 
 DEFAULT_OUT = Path("results/paper")
 DEFAULT_RECORDS = Path(__file__).resolve().parent.parent / "docs" / "results" / "records"
@@ -30,9 +31,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Command line to arguments.
 
     Raises:
-        UserError: an unknown study, or a number that is not positive.
+        UserError: it cannot be read, an unknown study, or a number that is not positive.
     """
-    parser = argparse.ArgumentParser(
+    parser = LineParser(
         prog="reproduce.py",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -85,12 +86,17 @@ def reproduce(args: argparse.Namespace) -> int:
     cells = [cell for cell in study.cells() if cell.seed >= args.first_seed]
     if not cells:
         raise UserError(f"--first-seed {args.first_seed}: {study.name} has no run with such a seed")
+    if records is not None and not args.render:
+        records.check_writable()
     failed = [] if args.render else execute(cells, out, args.jobs, Display(study.name), records)
     results = collect(study, out, records)
     if not results:
         raise UserError(f"no finished run of {study.name} in {str(out)!r}")
-    for path in render(study, results, out):
-        print(path)
+    try:
+        paths = render(study, results, out)
+    except OSError as error:
+        raise UserError(f"cannot write {error.filename!r}: {error.strerror}") from error
+    print(*paths, sep="\n")
     for cell in failed:
         print(f"failed: {cell.run_id}, see {out / 'runs' / cell.run_id}", file=sys.stderr)
     return 1 if failed else 0

@@ -6,7 +6,8 @@
   python src/results.py report results/sacred --out report.html      one self-contained page
 
 RUNS are run directories, directories above them, or mongodb://HOST/DATABASE. Runs that only tested a checkpoint and
-repeats of a seed with equal settings are not shown, which is said (export has them all). Exit codes: 0 done, 2 bad input.
+repeats of a seed with equal settings are not shown, which is said (export has them all).
+Exit codes: 0 done, 2 bad input.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from analysis.selection import cut_short, seeds_of_curves
 from utils.errors import UserError
+from utils.exitcodes import exit_code
 from utils.lineparser import LineParser
 from utils.runs import RunRecord, check_engines, check_metric, find_runs, is_server, metrics_of, mixed_settings
 
@@ -162,24 +164,24 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, list[RunRecord]], None]] = {
 }
 
 
+def run(args: argparse.Namespace) -> int:
+    """Read the runs and do what is asked for."""
+    args.split = [key for key in getattr(args, "split", "").split(",") if key]
+    runs = find_runs(args.runs)
+    if args.command != "export":
+        runs, notes = seeds_of_curves(runs, args.split)
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
+    try:
+        COMMANDS[args.command](args, runs)
+    except OSError as error:
+        raise UserError(f"cannot write {error.filename!r}: {error.strerror}") from error
+    return 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    try:
-        args = parse(argv)
-        args.split = [key for key in getattr(args, "split", "").split(",") if key]
-        runs = find_runs(args.runs)
-        if args.command != "export":
-            runs, notes = seeds_of_curves(runs, args.split)
-            for note in notes:
-                print(f"note: {note}", file=sys.stderr)
-        COMMANDS[args.command](args, runs)
-    except UserError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: cannot write {error.filename!r}: {error.strerror}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(lambda: run(parse(argv)), "stopped")
 
 
 if __name__ == "__main__":

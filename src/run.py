@@ -285,6 +285,9 @@ class TrainingLoop:
             setattr(self, name, state[name])
         self.early_stop.in_a_row = state["tests_in_a_row"]
         self.next_due |= state["next_due"]
+        for what, interval in (("save", self.config.save_model_interval), ("snapshot", self.config.save_every)):
+            if interval > 0:  # may be shorter than it was
+                self.next_due[what] = min(self.next_due[what], (self.t_env // interval + 1) * interval)
         self.training_stats.restore(state["training_stats"])
         self.timer.seconds |= state["phases"]
         checkpoint.drop_after(self.models_dir, self.t_env)

@@ -24,6 +24,7 @@ from utils.exitcodes import exit_code
 from utils.lineparser import LineParser
 
 DEFAULT_OUT = Path("results/sweep")
+RAY_PARTS = 10_000  # Ray counts in these parts of a CPU
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -57,6 +58,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
+def cpus_of(jobs: int | None, cpus: float) -> tuple[int | None, float]:
+    """CPUs Ray is to count on this machine (a whole number), and a run's part of them, so that `jobs` runs fit."""
+    if jobs is None:
+        return os.cpu_count(), cpus
+    whole = math.ceil(jobs * cpus)
+    return whole, math.floor(whole / jobs * RAY_PARTS) / RAY_PARTS
+
+
 def sweep(args: argparse.Namespace) -> int:
     """Do what is missing; returns the exit code."""
     from sweeping import plan
@@ -78,8 +87,8 @@ def sweep(args: argparse.Namespace) -> int:
     with FolderLock(out, "sweep.py"), Board(out) as board:
         jobs = jobs_of(cells, out)
         if any(job.state == WAITING for job in jobs):
-            share = Share(args.cpus, args.gpus, args.retries)
-            cpus = math.ceil(args.jobs * args.cpus) if args.jobs else os.cpu_count()
+            cpus, share_of_cpus = cpus_of(args.jobs, args.cpus)
+            share = Share(share_of_cpus, args.gpus, args.retries)
             raycluster.connect(args.address, cpus)
             raycluster.require_share(share.cpus, share.gpus, "a run")
             try:

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mirror.server import VARIABLE, Server, find_server, is_refusal, reason
 from utils.errors import UserError
+from utils.exitcodes import exit_code
+from utils.lineparser import LineParser
 
 if TYPE_CHECKING:
     from pymongo.database import Database
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Command line to arguments; a bad one ends with exit code 2."""
-    parser = argparse.ArgumentParser(prog="sync_mongo.py", description=__doc__)
+    """Command line to arguments; `UserError` for a bad one."""
+    parser = LineParser(prog="sync_mongo.py", description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path, help="run directories or directories above them")
     parser.add_argument("--mongo-url", default="", help=f"the server; default: {VARIABLE}, which others cannot see")
     parser.add_argument("--checkpoint", action="store_true", help="also store each run's last networks")
@@ -74,19 +75,17 @@ def upload(database: Database[dict[str, Any]], run_dir: Path, checkpoint: bool) 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return the exit code: 0 all sent, 1 the server was lost, 2 bad input."""
-    warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)
-    arguments = parse(argv)
-    try:
-        server = find_server(arguments.mongo_url)
-        if server is None:
-            raise UserError(f"name the server: {VARIABLE}=mongodb://... or --mongo-url mongodb://...")
-        run_dirs = find(arguments.runs)
-        database = open_database(server)
-    except UserError as error:
-        print("error:", error, file=sys.stderr)
-        return 2
-    return _upload_all(database, server, run_dirs, arguments.checkpoint)
+    """Run the command line; returns the exit code: 0 all sent, 1 the server was lost, 2 bad input, 130 interrupted."""
+    return exit_code(lambda: send(parse(argv)), "stopped; the same command sends the rest")
+
+
+def send(arguments: argparse.Namespace) -> int:
+    """Send what is missing; returns the exit code."""
+    server = find_server(arguments.mongo_url)
+    if server is None:
+        raise UserError(f"name the server: {VARIABLE}=mongodb://... or --mongo-url mongodb://...")
+    run_dirs = find(arguments.runs)
+    return _upload_all(open_database(server), server, run_dirs, arguments.checkpoint)
 
 
 def _upload_all(database: Database[dict[str, Any]], server: Server, run_dirs: Sequence[Path], checkpoint: bool) -> int:

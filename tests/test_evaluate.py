@@ -101,6 +101,12 @@ def test_a_run_under_way(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     del config["save_every"]  # recorded by a version that did not have the key
     (tmp_path / "1" / "config.json").write_text(json.dumps(config))
     assert report(capsys, str(tmp_path / "1"), "--episodes", "1")["t_env"] == 24
+    for t_env in (8, 40):
+        loop.t_env = t_env
+        loop.save()
+    for load_step, found in ((0, 40), (8, 8), (9, 8), (22, 24), (33, 40), (1000, 40)):
+        shown = report(capsys, str(tmp_path / "1"), "--episodes", "1", "--load-step", str(load_step))
+        assert shown["t_env"] == found
 
 
 @pytest.mark.parametrize(

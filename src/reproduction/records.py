@@ -8,6 +8,7 @@ on the machine that made it. Seeds share their settings: these have a line of th
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -50,6 +51,16 @@ class Records:
             self._known |= runs
             if path == self.file:
                 self._digests |= settings.keys()
+
+    def check_writable(self) -> None:
+        """Raise `UserError` now if runs could not be recorded when they finish."""
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--records: cannot make {str(self.file.parent)!r}: {error.strerror}") from error
+        target = self.file if self.file.exists() else self.file.parent
+        if not os.access(target, os.W_OK):
+            raise UserError(f"--records: cannot write {str(target)!r}")
 
     def find(self, cell: Cell) -> Result | None:
         """The recorded run of a cell, if it was made with today's settings and today's engine."""

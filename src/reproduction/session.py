@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from reproduction.display import Display
 from reproduction.pool import run_all
@@ -15,7 +16,7 @@ from reproduction.study import NOT_SETTINGS, Cell, Study
 from utils.config import DERIVED, from_merged, merge
 from utils.errors import UserError
 from utils.folderlock import FolderLock
-from utils.resume import checkpoints_in, differences
+from utils.resume import checkpoints_in, differences, read_record
 
 __all__ = ["Result", "check", "collect", "execute"]
 
@@ -87,11 +88,14 @@ def is_finished(cell: Cell, out: Path) -> bool:
 
 def goes_on(cell: Cell, out: Path) -> bool:
     """Whether the run was cut short, was begun with today's keys and settings, and has a checkpoint."""
-    if _status(cell, out) in ("", COMPLETED) or not checkpoints_in(folder(cell, out)):
-        return False
-    recorded = json.loads((folder(cell, out) / "config.json").read_text())
-    kept = {key: value for key, value in recorded.items() if key not in (*NOT_SETTINGS, *DERIVED)}
-    return not differences(kept, cell.settings())
+    unfinished = _status(cell, out) not in ("", COMPLETED) and bool(checkpoints_in(folder(cell, out)))
+    return unfinished and begun_with(folder(cell, out), cell.settings())
+
+
+def begun_with(run_dir: Path, settings: Mapping[str, Any]) -> bool:
+    """Whether a run recorded the same keys and values as `settings`, but for those a resumed run may change."""
+    recorded = read_record(run_dir, "config.json")
+    return not differences({k: v for k, v in recorded.items() if k not in (*NOT_SETTINGS, *DERIVED)}, settings)
 
 
 def _status(cell: Cell, out: Path) -> str:

@@ -87,8 +87,8 @@ class Pool:
 
     def _submit(self, job: Job) -> None:
         job.attempts += 1
-        run_dir = str(folder(job.cell, self.out))
-        self._pending[self._remote.remote(arguments(job.cell, self.out), run_dir, os.getcwd())] = job
+        run_dir, settings = str(folder(job.cell, self.out)), job.cell.settings()
+        self._pending[self._remote.remote(arguments(job.cell, self.out), run_dir, settings, os.getcwd())] = job
 
     def _answer(self, reference: Any) -> Answer:
         """What the task returned; a worker or machine that died is an answer, too."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -147,8 +147,12 @@ def find(checkpoint_path: Path | str, load_step: int = 0) -> Path:
     if not found:
         content = ", ".join(sorted(item.name for item in root.iterdir())[:10]) or "nothing"
         raise CheckpointError(f"no checkpoint in {str(root)!r}: expected models/<t_env>/{FILE_NAME}, found {content}")
-    step = max(found) if load_step == 0 else min(found, key=lambda t_env: (abs(t_env - load_step), -t_env))
-    return found[step]
+    return found[closest(found, load_step)]
+
+
+def closest(steps: Iterable[int], load_step: int) -> int:
+    """The newest of `steps` for 0, else the closest one, the later of two equally close."""
+    return max(steps) if load_step == 0 else min(steps, key=lambda t_env: (abs(t_env - load_step), -t_env))
 
 
 def _runs_beside(missing: Path) -> str:

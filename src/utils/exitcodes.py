@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 from utils.errors import UserError
 
+GOES_ON = "stopped; the same command goes on from here"
 
-def exit_code(command: Callable[[], int]) -> int:
-    """That of `command`, which can be stopped with Ctrl-C and goes on when it is given again."""
+
+def exit_code(command: Callable[[], int], stopped: str = GOES_ON) -> int:
+    """That of `command`, which can be stopped with Ctrl-C; `stopped` is said then."""
     warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)  # Sacred imports it
     try:
         return command()
@@ -18,5 +20,5 @@ def exit_code(command: Callable[[], int]) -> int:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        print(stopped, file=sys.stderr)
         return 130

@@ -31,7 +31,7 @@ from utils.errors import UserError, WrongActionsError
 from utils.interrupt import StopRequest, requested
 from utils.logging import Logger
 from utils.metricsfile import FILE_NAME, read_metrics
-from utils.resume import AUTO, find_run
+from utils.resume import AUTO, find_run, read_record
 from utils.runfolder import RunFolder, runs_base
 from utils.runlock import RunLock
 from utils.seeding import seed_everything
@@ -146,9 +146,16 @@ class Session:
         finally:
             if self.lock is not None:
                 self.lock.release()
-        if self.folder.dir is not None and self.request.command == "main" and not self.config.save_finished:
-            snapshots.discard(self.folder.path)  # not before the run is recorded as complete
+        if self.folder.dir is not None and self.request.command == "main" and not self.options["--queue"]:
+            self._finish(self.folder.path)
         return 0
+
+    def _finish(self, run_dir: Path) -> None:
+        """Remove what the run could be resumed from, if it is recorded as complete: Sacred passes over failures."""
+        if read_record(run_dir, "run.json").get("status") != "COMPLETED":
+            raise UserError(f"the end of the run could not be recorded in {run_dir}; resume={run_dir} does it again")
+        if not self.config.save_finished:
+            snapshots.discard(run_dir)
 
     @contextmanager
     def _mirrored(self) -> Iterator[None]:

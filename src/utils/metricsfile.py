@@ -28,11 +28,14 @@ class MetricsFile:
         os.ftruncate(self._descriptor, self.size)
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Write one line; `row` must hold plain JSON values, no NaN."""
+        """Write one line; `row` must hold plain JSON values, no NaN. `UserError` if the disk is full or gone."""
         data = memoryview((json.dumps(row, allow_nan=False) + "\n").encode())
         self.size += len(data)
-        while data:
-            data = data[os.write(self._descriptor, data) :]
+        try:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror}") from error
 
     def sync(self) -> None:
         """Force what is written so far to the disk, so that it survives a power failure."""

@@ -15,8 +15,9 @@ from utils.runlock import RunLock
 
 AUTO = "auto"
 FOLDER = "resume"  # of a run directory: what the run can be resumed from
+STOP = ("stop_metric", "stop_level", "stop_tests")  # when a run ends before t_max
 FREE = (  # keys a resumed run may change: what is trained and measured stays the same
-    *("resume", "label", "local_results_path", "t_max"),
+    *("resume", "label", "local_results_path", "t_max", *STOP),
     *("save_model", "save_model_interval", "save_every", "save_every_minutes", "save_keep", "save_finished"),
     *("use_tensorboard", "tensorboard_backend", "mongo_url", "mongo_interval", "mongo_checkpoint"),
     *("runner", "worker_timeout", "use_cuda", "torch_threads", "torch_compile"),
@@ -115,8 +116,8 @@ def open_run(run_dir: Path, ours: Mapping[str, Any]) -> Continued:
     if different := differences(recorded, ours):
         raise UserError(f"resume: {str(run_dir)!r} has another configuration: {', '.join(different)}")
     steps = list(checkpoints_in(run_dir))
-    if read_record(run_dir, "run.json").get("status") == "COMPLETED" and ours["t_max"] <= recorded["t_max"]:
-        remedy = "a larger t_max trains on" if steps else "checkpoint_path= starts a new run from its networks"
+    if read_record(run_dir, "run.json").get("status") == "COMPLETED" and (end := _still_ends(recorded, ours, steps)):
+        remedy = f"{end} trains on" if steps else "checkpoint_path= starts a new run from its networks"
         raise UserError(f"resume: {str(run_dir)!r} is complete, nothing to resume; {remedy}")
     if not steps:
         raise UserError(
@@ -177,6 +178,13 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = json.loads(json.dumps(value))
     return flat
+
+
+def _still_ends(recorded: Mapping[str, Any], ours: Mapping[str, Any], steps: list[int]) -> str:
+    """What would have to change for a complete run to go on: its t_max or, after an early stop, that; "" if it does."""
+    if recorded.get("stop_tests", 0) > 0 and steps and steps[-1] < recorded["t_max"]:
+        return "stop_tests=0" if all(ours[key] == recorded[key] for key in STOP) else ""
+    return "a larger t_max" if ours["t_max"] <= recorded["t_max"] else ""
 
 
 def _is_past(t_env: int, recorded: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:

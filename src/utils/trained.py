@@ -49,10 +49,8 @@ def load_trained(path: Path, load_step: int = 0) -> Trained:
     """
     resumable = checkpoints_in(path)
     models = checkpoint.steps_in(path / "models")
-    if max(resumable, default=-1) > max(models, default=-1) and load_step == 0:
-        file = resumable[max(resumable)]
-    else:
-        file = checkpoint.find(path, load_step)
+    step = checkpoint.closest({**resumable, **models}, load_step) if resumable else None
+    file = resumable[step] if step is not None and step not in models else checkpoint.find(path, load_step)
     whole = checkpoint.load(file)
     state = whole.get("state", whole)
     run_dir = file.parents[1] if file.parent.name == "resume" else file.resolve().parents[2]

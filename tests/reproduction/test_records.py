@@ -94,6 +94,27 @@ def test_a_damaged_record_is_named(tmp_path, line):
         Records(tmp_path, "small")
 
 
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--records", "file/records"], "error: --records: cannot make "),
+        (["--out", "file/out"], "error: "),
+        (["--out", "file/out", "--render", "--records", "records"], "error: cannot write "),
+        (["--seeds", "many"], "error: argument --seeds: invalid int value: 'many'; see --help"),
+    ],
+)
+def test_what_cannot_be_written_or_read_is_one_line(config_dir, tmp_path, monkeypatch, capsys, argv, message):
+    """Before anything is run."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["small", "--seeds", "1", "--out", "made", "--records", "records"]) == 0
+    (tmp_path / "file").write_text("")
+    capsys.readouterr()
+    assert main(["small", "--seeds", "1", "--out", "new", *argv]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith(message) and err.count("\n") == 1
+    assert not (tmp_path / "new" / "runs").exists()
+
+
 def test_seeds_share_their_settings(config_dir, tmp_path):
     """In one file a setting is written once, also by a later command; lines that hold their own are read as well."""
     for seeds in ("1", "2"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import threading
 import time
 from pathlib import Path
@@ -13,10 +14,11 @@ import pytest
 
 import ray_helpers
 import sweep
+from sweep import RAY_PARTS, cpus_of
 from sweeping import audit, plan
 from sweeping.board import Board, last_values, rows_of
 from sweeping.pool import COMPLETED, DIED, FAILED, WAITING, Job, Pool, Share, arguments, jobs_of
-from sweeping.work import Answer, Tail, make_ready
+from sweeping.work import BUSY, Answer, Tail, execute, make_ready
 from utils import raycluster
 from utils.errors import UserError
 from utils.folderlock import FolderLock
@@ -69,7 +71,7 @@ class FakeRay:
     def remote(self, **options):
         self.options = options
 
-        def submit(command, run_dir, folder):
+        def submit(command, run_dir, settings, folder):
             self.calls.append(Path(run_dir).name)
             return (Path(run_dir).name, self.calls.count(Path(run_dir).name), tuple(command))
 
@@ -146,8 +148,30 @@ def test_an_attempt_without_checkpoint_is_removed_one_with_is_kept(tmp_path):
     empty, kept = (finish(cell, tmp_path, "RUNNING") for cell in cells)
     (kept / "resume").mkdir()
     (kept / "resume" / "60.th").write_bytes(b"x")
-    assert make_ready(empty) and make_ready(kept)
+    for cell, run_dir in zip(cells, (empty, kept), strict=True):
+        (run_dir / "config.json").write_text(json.dumps(cell.settings() | {"seed": cell.seed, "env_info": {}}))
+        assert make_ready(run_dir, cell.settings())
     assert not empty.exists() and kept.exists()
+    assert make_ready(kept, cells[1].settings() | {"a_key_that_came_later": 1})  # resume=auto would not take it
+    assert not kept.exists()
+
+
+def test_an_attempt_whose_record_cannot_be_read_is_left_alone(tmp_path):
+    cell = matrix_cells()[0]
+    run_dir = finish(cell, tmp_path, "RUNNING")
+    (run_dir / "resume").mkdir()
+    (run_dir / "resume" / "60.th").write_bytes(b"x")
+    (run_dir / "config.json").write_text("{")
+    answer = execute([], str(run_dir), cell.settings(), str(tmp_path))
+    assert answer.code == BUSY and "cannot read" in answer.words and run_dir.exists()
+
+
+@pytest.mark.parametrize(("jobs", "cpus"), [(1, 1.0), (3, 0.5), (1, 0.5), (7, 0.3), (2, 1.5), (4, 2.0)])
+def test_as_many_runs_fit_as_jobs_were_asked_for(jobs, cpus):
+    """Ray counts whole CPUs of a machine and ten thousandths of a run's."""
+    whole, share = cpus_of(jobs, cpus)
+    assert share >= cpus
+    assert math.floor(round(whole * RAY_PARTS) / round(share * RAY_PARTS)) == jobs
 
 
 def test_the_end_of_what_a_run_prints_is_kept():

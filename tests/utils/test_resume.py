@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ import run as run_module
 from utils import checkpoint
 from utils.metricsfile import read_metrics
 from utils.resume import checkpoints_in
+from utils.runfolder import RunFolder
 from utils.runlock import RunLock, is_alive
 
 MAIN = Path(program.__file__)
@@ -208,6 +210,62 @@ def test_a_complete_run_that_kept_its_checkpoint_trains_on(error: Any) -> None:
     assert "is complete, nothing to resume; a larger t_max trains on" in error("with", f"resume={run_of(2)}")
     assert program.main(["-l", "ERROR", "with", f"resume={run_of(2)}", "t_max=96"]) == 0
     assert lines(run_of(2)) == lines(run_of(1))
+
+
+def test_a_run_that_stopped_early_trains_on_without_the_stop(error: Any) -> None:
+    """A larger t_max alone would let it end again at once."""
+    stop = ["stop_tests=2", "stop_level=-100", "stop_metric=test_return_mean", "save_finished=True"]
+    assert train("t_max=96") == 0
+    assert train("t_max=96", *stop) == 0
+    assert lines(run_of(2))[-1]["t_env"] < 64
+    for more in ([], ["t_max=200"]):
+        assert "is complete, nothing to resume; stop_tests=0 trains on" in error("with", f"resume={run_of(2)}", *more)
+    assert program.main(["-l", "ERROR", "with", f"resume={run_of(2)}", "stop_tests=0"]) == 0
+    assert lines(run_of(2)) == lines(run_of(1))
+
+
+def test_shorter_intervals_between_checkpoints_hold_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not after the step that was due before the run was stopped."""
+    die(monkeypatch, "save_model_interval=1000", updates=10)
+    assert program.main(["-l", "ERROR", "with", f"resume={run_of(1)}", "save_model_interval=16"]) == 0
+    steps = sorted(int(path.name) for path in (run_of(1) / "models").iterdir())
+    assert steps == [32, 48, 64] or steps == [16, 32, 48, 64], steps
+
+
+def test_a_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch, error: Any) -> None:
+    """What was logged stays, and with space again the run goes on to the same end."""
+    assert train() == 0
+    write, logged = os.write, []
+
+    def full(descriptor: int, data: bytes) -> int:
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith("metrics.jsonl"):
+            logged.append(data)
+            if len(logged) > 4:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(descriptor, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        assert "metrics.jsonl: No space left on device" in error(*GAME, *SHORT)
+    assert status(2) == "FAILED"
+    assert len(lines(run_of(2))) == 3  # and the header
+    assert program.main(["-l", "ERROR", "with", f"resume={run_of(2)}"]) == 0
+    assert lines(run_of(2)) == lines(run_of(1))
+
+
+def test_an_end_that_was_not_recorded_keeps_the_checkpoint(monkeypatch: pytest.MonkeyPatch, error: Any) -> None:
+    """Sacred passes over observers that fail."""
+
+    def fail(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "completed_event", fail)
+        assert train() == 2
+    assert checkpoints_in(run_of(1))
+    assert program.main(["-l", "ERROR", "with", f"resume={run_of(1)}"]) == 0
+    assert status(1) == "COMPLETED"
+    assert not checkpoints_in(run_of(1))
 
 
 def test_a_run_that_is_alive_is_left_alone(monkeypatch: pytest.MonkeyPatch, error: Any) -> None:
