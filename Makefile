@@ -1,4 +1,5 @@
 # make train   .venv if missing, then: python src/main.py --config=fop --env-config=sc2 with env_args.map_name=3s_vs_3z
+# make install .venv if missing, with requirements.txt
 # make test    .venv if missing, then the whole test suite
 # make lint    .venv if missing, then ruff and mypy
 #
@@ -17,17 +18,20 @@ PYTHON =
 SHELL := bash
 .SHELLFLAGS := -euf -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help train test lint
+.PHONY: help train install test lint
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 help:
-	@sed -n 's/^# \{0,1\}//p; /^$$/q' Makefile | head -n 6
+	@sed -n 's/^# \{0,1\}//p; /^$$/q' Makefile | head -n 7
 
 train: $(VENV)/.run-ready
 	$(BIN)/python src/main.py --config=$(CONFIG) --env-config=$(ENV) with $(if $(filter sc2,$(ENV)),env_args.map_name=$(MAP)) $(ARGS)
+
+install: $(VENV)/.run-ready
+	@echo "$(VENV) is ready: . $(VENV)/bin/activate"
 
 test: $(VENV)/.dev-ready
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
