@@ -109,6 +109,7 @@ def evaluate(args: Namespace) -> dict[str, Any]:
     """Play and summarise."""
     import envs
     from utils.maps import on_map
+    from utils.runs import task_of
     from utils.trained import load_trained
 
     trained = load_trained(args.run, args.load_step)
@@ -117,12 +118,12 @@ def evaluate(args: Namespace) -> dict[str, Any]:
     spec = envs.resolve(config.env, config.env_args)
     stats = play(trained, config, spec, args)
     info = spec.single().env_info
-    task = config.env_args.get("map_file") or config.env_args.get("map_name") or config.env_args.get("payoff")
+    task = task_of(config.env, config.env_args)
     return {
         "run": str(trained.run_dir),
         "checkpoint": str(trained.file),
         "alg": config.name,
-        "task": f"{config.env} {task or ''}".strip(),
+        "task": config.env if task == config.env else f"{config.env} {task}",
         "t_env": trained.t_env,
         **{name: getattr(info, name) for name in ("engine", "engine_version", "data_hash")},
         "episodes": len(stats),

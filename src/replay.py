@@ -131,8 +131,11 @@ def play_in_game(args: argparse.Namespace, trained: Trained, env_args: dict[str,
 def play_scripts(args: argparse.Namespace, write: Any) -> None:
     """Episodes of a scripted team."""
     name = SCRIPTS[args.policy]
-    is_file = Path(args.map).suffix in (".yaml", ".yml")
-    chosen = {"map_name": DEFAULT_MAP, "map_file": args.map} if is_file else {"map_name": args.map or DEFAULT_MAP}
+    from utils.maps import is_file
+
+    chosen = {"map_name": args.map or DEFAULT_MAP, "map_file": ""}
+    if is_file(args.map):
+        chosen = {"map_name": DEFAULT_MAP, "map_file": args.map}
     film = make_env(chosen, dict(FLAGS.get(name, {})))
     for episode in range(args.episodes):
         play_script(film, name, episode, args.seed)

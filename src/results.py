@@ -84,17 +84,23 @@ def chosen_metrics(runs: Sequence[RunRecord], given: str | None, count: int) -> 
     return names
 
 
+def tell(notes: Sequence[str]) -> None:
+    """Print what was left out or cut short."""
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+
+
 def comparable(args: argparse.Namespace, runs: list[RunRecord], metric: str) -> list[RunRecord]:
     """The runs that have more of the metric than a first value at step 0; says what is left out or mixed."""
     logged = [run for run in runs if len(run.series(metric)[0])]
     having = [run for run in logged if run.series(metric)[0][-1] > 0] or logged
     if len(having) < len(runs):
-        print(f"note: {len(runs) - len(having)} of {len(runs)} runs have no {metric} yet: left out", file=sys.stderr)
+        tell([f"{len(runs) - len(having)} of {len(runs)} runs have no {metric} past step 0 yet: left out"])
     check_engines(having, args.mix_engines)
-    for note in cut_short(having, metric):
-        print(f"note: {note}", file=sys.stderr)
-    for where, keys in mixed_settings(having, args.split).items():
-        print(f"note: the runs of {where} differ in {', '.join(keys)}: --split shows them apart", file=sys.stderr)
+    if args.command != "plot":
+        tell(cut_short(having, metric))
+    mixed = mixed_settings(having, args.split).items()
+    tell([f"the runs of {where} differ in {', '.join(keys)}: --split shows them apart" for where, keys in mixed])
     return having
 
 
@@ -150,7 +156,8 @@ def report(args: argparse.Namespace, runs: list[RunRecord]) -> None:
     roots = [without_password(root) if is_server(root) else root for root in args.runs]
     title = args.title or Path(roots[0]).name or Path(roots[0]).resolve().name
     command = " ".join(["python src/results.py report", *roots])
-    text = page(title, runs, shown, Options(args.estimate, args.threshold, args.split, command), path.parent)
+    notes = [*args.notes, *(note for metric, having in shown.items() for note in cut_short(having, metric))]
+    text = page(title, runs, shown, Options(args.estimate, args.threshold, args.split, command, notes), path.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     print(path.resolve())
@@ -168,10 +175,10 @@ def run(args: argparse.Namespace) -> int:
     """Read the runs and do what is asked for."""
     args.split = [key for key in getattr(args, "split", "").split(",") if key]
     runs = find_runs(args.runs)
+    args.notes = []
     if args.command != "export":
-        runs, notes = seeds_of_curves(runs, args.split)
-        for note in notes:
-            print(f"note: {note}", file=sys.stderr)
+        runs, args.notes = seeds_of_curves(runs, args.split)
+        tell(args.notes)
     try:
         COMMANDS[args.command](args, runs)
     except OSError as error:

@@ -94,6 +94,10 @@ class TrainingLoop:
         self.updates_due = 0.0
         self.n_aborted = 0
         self.next_due = {"log": config.log_interval, "test": 0, "save": config.save_model_interval, "snapshot": 0}
+        self.intervals = {
+            "save": config.save_model_interval,
+            "snapshot": config.save_every,
+        }  # a resume may change these
         self.early_stop = EarlyStop(config.stop_metric, config.stop_level, config.stop_tests)
         self.episode_stats: list[EpisodeStats] = []
         self.training_stats = RunningMeans()
@@ -230,6 +234,7 @@ class TrainingLoop:
             "episode": self.episode,
             "test_episode": self.test_episode,
             "tests_in_a_row": self.early_stop.in_a_row,
+            "stop_rule": self.early_stop.rule,
         }
 
     def _snapshot_if_due(self) -> None:
@@ -254,6 +259,7 @@ class TrainingLoop:
             "updates_due": self.updates_due,
             "n_aborted": self.n_aborted,
             "next_due": self.next_due,
+            "intervals": self.intervals,
             "episode_stats": self.episode_stats,
             "training_stats": self.training_stats.state(),
             "phases": self.timer.seconds,
@@ -283,10 +289,10 @@ class TrainingLoop:
         self.learner.restore(state["learner"])
         for name in ("t_env", "episode", "test_episode", "updates_due", "n_aborted", "episode_stats"):
             setattr(self, name, state[name])
-        self.early_stop.in_a_row = state["tests_in_a_row"]
+        self.early_stop.restore(state["tests_in_a_row"], state.get("stop_rule"))  # older checkpoints have no rule
         self.next_due |= state["next_due"]
-        for what, interval in (("save", self.config.save_model_interval), ("snapshot", self.config.save_every)):
-            if interval > 0:  # may be shorter than it was
+        for what, interval in self.intervals.items():
+            if 0 < interval < state.get("intervals", self.intervals)[what]:
                 self.next_due[what] = min(self.next_due[what], (self.t_env // interval + 1) * interval)
         self.training_stats.restore(state["training_stats"])
         self.timer.seconds |= state["phases"]

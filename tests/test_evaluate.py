@@ -69,7 +69,7 @@ def test_battles(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_another_map(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mine = tmp_path / "mine.yaml"
     shutil.copy(MAPS / "3m.yaml", mine)
-    assert report(capsys, str(runs / "2"), "--episodes", "1", "--map", str(mine))["task"] == f"sc2 {mine}"
+    assert report(capsys, str(runs / "2"), "--episodes", "1", "--map", str(mine))["task"] == "sc2 mine"
     assert evaluate.main([str(runs / "2"), "--map", "8m"]) == 2
     err = capsys.readouterr().err
     assert "--map 8m does not fit the run's networks: 8 agents, trained with 3; " in err

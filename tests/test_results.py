@@ -132,7 +132,7 @@ def test_runs_without_the_metric_are_left_out_and_counted(runs, capsys):
     make_run(runs / "4", seed=3, values=())
     assert results.main(["table", str(runs)]) == 0
     out, err = capsys.readouterr()
-    assert "1 of 4 runs have no test_battle_won_mean yet: left out" in err and "| 1 2 |" in out
+    assert "1 of 4 runs have no test_battle_won_mean past step 0 yet: left out" in err and "| 1 2 |" in out
 
 
 def test_engines_are_not_mixed_unless_told(runs, capsys):
@@ -153,11 +153,14 @@ def test_engines_are_not_mixed_unless_told(runs, capsys):
         ("metrics.jsonl", "[1]\n", "metrics.jsonl is damaged"),
         ("run.json", '{"status": "COMPL', "run.json is damaged"),
         ("config.json", "[]", "config.json is damaged: not a JSON object"),
+        ("config.json", None, "cannot read"),
+        ("metrics.jsonl", None, "cannot read"),
     ],
 )
 def test_damaged_files_are_named(runs, capsys, name, text, message):
     """One line with the path."""
-    (runs / "2" / name).write_text(text)
+    (runs / "2" / name).unlink()
+    (runs / "2" / name).mkdir() if text is None else (runs / "2" / name).write_text(text)
     assert results.main(["table", str(runs)]) == 2
     err = capsys.readouterr().err
     assert message in err and str(runs / "2") in err and len(err.splitlines()) == 1

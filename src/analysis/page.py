@@ -14,7 +14,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 from analysis import curves, tables
-from analysis.selection import cut_short
 from utils.runs import RunRecord, is_server, mixed_settings
 
 STYLE = """
@@ -45,12 +44,14 @@ class Options:
         threshold: of the column "first >=", for the first metric.
         split: configuration keys that make curves of their own.
         command: the command line that wrote the page.
+        notes: which runs are not shown or cut comparisons short.
     """
 
     estimate: str
     threshold: float
     split: Sequence[str]
     command: str
+    notes: Sequence[str] = ()
 
 
 def page(
@@ -68,7 +69,7 @@ def page(
     first = next(iter(shown))
     parts = [f"<h1>{esc(title)}</h1>", _summary(runs, options)]
     parts += [_warning(where, keys) for where, keys in mixed_settings(runs, options.split).items()]
-    parts += [_warning_short(note) for note in cut_short(shown[first], first)]
+    parts += [f'<p class="warning">{esc(note)}.</p>' for note in options.notes]
     parts += [_results(having, metric, options, metric == first) for metric, having in shown.items()]
     parts += [_runs(runs, first, folder), _configurations(runs), _versions(runs)]
     head = f'<meta charset="utf-8"><title>{esc(title)}</title><style>{STYLE}</style>'
@@ -111,10 +112,6 @@ def _warning(where: str, keys: Sequence[str]) -> str:
         f'<p class="warning">The runs of {esc(where)} differ in {esc(", ".join(keys))}; their curve and their line mix '
         f"them. <code>--split {esc(','.join(keys))}</code> shows them apart.</p>"
     )
-
-
-def _warning_short(note: str) -> str:
-    return f'<p class="warning">{esc(note)}.</p>'
 
 
 def _results(having: Sequence[RunRecord], metric: str, options: Options, first: bool) -> str:

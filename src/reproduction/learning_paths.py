@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from envs.differential_game import HIGH, LOW, NARROW, WIDE
 from reproduction.intervals import mean_interval, shown_mean, shown_rate
 from reproduction.mtq import AXIS, SURFACE, Climb, counts, grouped, typical
-from reproduction.records import TRAIL
+from reproduction.records import thinned
 from reproduction.report import Report
 from reproduction.session import Result
 from reproduction.study import Case, Study
@@ -113,8 +113,7 @@ def _paths(methods: Mapping[str, Sequence[Climb]]) -> Figure:
     for axis, (method, climbs) in zip(axes.flat[1:], methods.items(), strict=False):
         chosen = typical(climbs)
         _surface(axis, chosen.q_joint, f"{method} ({counts(climbs)})")
-        every = max(len(chosen.trail) // TRAIL, 1)
-        axis.scatter(*chosen.trail[::every].T, s=3.0, color="red", alpha=0.5, linewidths=0, zorder=2)
+        axis.scatter(*thinned(chosen.trail).T, s=3.0, color="red", alpha=0.5, linewidths=0, zorder=2)
         for climb in climbs:
             axis.plot(*climb.path.T, color="white", linewidth=2.2 if climb is chosen else 0.7, zorder=3)
             if climb is chosen:

@@ -92,10 +92,10 @@ def median(learnt: Sequence[Learnt]) -> Learnt:
 
 def square(q_1: Sequence[float], q_2: Sequence[float], q_joint: Any, greedy: Sequence[int]) -> list[list[str]]:
     """The paper's table: Q_2 above the columns, Q_1 beside the rows, the greedy actions and their value in bold."""
-    rows = [["Q_1 \\ Q_2", *(_bold(f"{q:.1f} ({action_name(b)})", b == greedy[1]) for b, q in enumerate(q_2))]]
+    rows = [["Q_1 \\ Q_2", *(_bold(_valued(q, b), b == greedy[1]) for b, q in enumerate(q_2))]]
     for a, q in enumerate(q_1):
         cells = [_bold(f"{value + 0.0:.1f}", (a, b) == tuple(greedy)) for b, value in enumerate(q_joint[a])]
-        rows.append([_bold(f"{q:.1f} ({action_name(a)})", a == greedy[0]), *cells])
+        rows.append([_bold(_valued(q, a), a == greedy[0]), *cells])
     return rows
 
 
@@ -107,6 +107,11 @@ def ours(learnt: Learnt) -> list[list[str]]:
 def beside(left: list[list[str]], right: list[list[str]], gap: str) -> list[list[str]]:
     """Two tables of the same height as one, with `gap` as heading of the column between them."""
     return [[*a, gap if k == 0 else "", *b] for k, (a, b) in enumerate(zip(left, right, strict=True))]
+
+
+def _valued(q: float, action: int) -> str:
+    """Q_i and the action's letter; the letter alone where Q_i was not kept."""
+    return action_name(action) if np.isnan(q) else f"{q:.1f} ({action_name(action)})"
 
 
 def _bold(text: str, wanted: bool) -> str:

@@ -18,8 +18,7 @@ from typing import Any
 
 import envs
 from reproduction.result import Result, agree
-from reproduction.study import DIGEST_CHARS, NOT_SETTINGS, Cell
-from utils.config import DERIVED
+from reproduction.study import DIGEST_CHARS, Cell, settings_of
 from utils.errors import UserError
 
 COLUMNS = ("t_env", "time", "alpha", "test_return_mean", "test_battle_won_mean", "test_action_value")  # what is kept
@@ -80,7 +79,7 @@ class Records:
         if self.find(result.cell) is not None:
             return
         run = result.cell.run_id
-        settings = {key: value for key, value in config.items() if key not in (*NOT_SETTINGS, *DERIVED)}
+        settings = settings_of(config)
         record = {
             "run": run,
             "commit": result.commit,
@@ -93,9 +92,19 @@ class Records:
         digest = sha256(_text(settings).encode()).hexdigest()[:DIGEST_CHARS]
         lines = [] if digest in self._digests else [{"digest": digest, "settings": settings}]
         self._digests.add(digest)
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        with self.file.open("a", encoding="utf-8") as file:
-            file.writelines(_text(line) + "\n" for line in (*lines, record | {"settings": digest}))
+        self._append("".join(_text(line) + "\n" for line in (*lines, record | {"settings": digest})))
+
+    def _append(self, text: str) -> None:
+        """All of it or nothing: a torn line would make the file useless."""
+        size = self.file.stat().st_size if self.file.exists() else 0
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with self.file.open("a", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            if self.file.exists():
+                os.truncate(self.file, size)
+            raise UserError(f"cannot write {self.file}: {error.strerror}") from error
 
 
 def _read(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
@@ -143,8 +152,12 @@ def _shown(values: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: values[key] for key in ("q_joint", "greedy")}
     if isinstance(values["greedy"][0][0], int):
         return kept | {"utilities": values["utilities"]}
-    actions = values["explored"]["actions"]
-    return kept | {"explored": {"actions": actions[:: -(-len(actions) // TRAIL) or 1]}}
+    return kept | {"explored": {"actions": thinned(values["explored"]["actions"])}}
+
+
+def thinned(trail: Any) -> Any:
+    """Every k-th joint action, at most `TRAIL`, as pages draw them; of those, all."""
+    return trail[:: -(-len(trail) // TRAIL) or 1]
 
 
 def _rounded(value: float | None) -> float | None:

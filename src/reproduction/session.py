@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,15 @@ from reproduction.display import Display
 from reproduction.pool import run_all
 from reproduction.records import Records
 from reproduction.result import Result, agree, read_result
-from reproduction.study import NOT_SETTINGS, Cell, Study
-from utils.config import DERIVED, from_merged, merge
+from reproduction.study import Cell, Study, settings_of
+from utils.config import from_merged, merge
 from utils.errors import UserError
 from utils.folderlock import FolderLock
 from utils.resume import checkpoints_in, differences, read_record
 
 __all__ = ["Result", "check", "collect", "execute"]
 
-RUNS, LOG = "runs", "workers.log"
+RUNS, ASIDE, LOG = "runs", "put_aside", "workers.log"
 COMPLETED = "COMPLETED"
 
 
@@ -54,8 +55,8 @@ def execute(
         finished = {cell.run_id for cell in unique.values() if _keep(cell, out, records)}
         todo = [cell for cell in unique.values() if cell.run_id not in finished]
         for cell in todo:
-            if not goes_on(cell, out):
-                shutil.rmtree(folder(cell, out), ignore_errors=True)
+            if not goes_on(cell, out) and (said := make_room(folder(cell, out), cell.settings())):
+                print(said, file=sys.stderr)
         display.start(len(unique), len(unique) - len(todo))
         failed: list[Cell] = []
 
@@ -89,13 +90,28 @@ def is_finished(cell: Cell, out: Path) -> bool:
 def goes_on(cell: Cell, out: Path) -> bool:
     """Whether the run was cut short, was begun with today's keys and settings, and has a checkpoint."""
     unfinished = _status(cell, out) not in ("", COMPLETED) and bool(checkpoints_in(folder(cell, out)))
-    return unfinished and begun_with(folder(cell, out), cell.settings())
+    return unfinished and not begun_otherwise(folder(cell, out), cell.settings())
 
 
-def begun_with(run_dir: Path, settings: Mapping[str, Any]) -> bool:
-    """Whether a run recorded the same keys and values as `settings`, but for those a resumed run may change."""
-    recorded = read_record(run_dir, "config.json")
-    return not differences({k: v for k, v in recorded.items() if k not in (*NOT_SETTINGS, *DERIVED)}, settings)
+def begun_otherwise(run_dir: Path, settings: Mapping[str, Any]) -> list[str]:
+    """In which keys and values a run differs from `settings`, but for those a resumed run may change."""
+    return differences(settings_of(read_record(run_dir, "config.json")), settings)
+
+
+def make_room(run_dir: Path, settings: Mapping[str, Any]) -> str:
+    """For a run that begins afresh: what has checkpoints is put aside, and the line returned that says so; else ""."""
+    if not checkpoints_in(run_dir):
+        shutil.rmtree(run_dir, ignore_errors=True)
+        return ""
+    try:
+        why = ", ".join(begun_otherwise(run_dir, settings))
+    except UserError as error:
+        why = str(error)
+    aside = run_dir.parents[1] / ASIDE / run_dir.name
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(run_dir, aside)
+    return f"{run_dir.name} begins afresh, what it had is in {aside}: {why or 'its run.json is not whole'}"
 
 
 def _status(cell: Cell, out: Path) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Annotated, Any
 
-from utils.config import layers, overlay
+from utils.config import DERIVED, layers, overlay
 from utils.configfile import available, read_named
 from utils.errors import Range, UserError, check_keys, nearest, typed
 
@@ -172,6 +172,11 @@ class Study:
             own = keys.get("t_max", _below(method.alg, self.file.env)["t_max"])
             keys = overlay(keys, {"t_max": min(own, self.t_max)})
         return Cell(method, case, self.file.env, seed, keys)
+
+
+def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A recorded configuration without what may differ between equal runs or is found out rather than set."""
+    return {key: value for key, value in config.items() if key not in (*NOT_SETTINGS, *DERIVED)}
 
 
 def studies() -> dict[str, str]:

@@ -88,7 +88,10 @@ class EnvStack(EnvByEnv):
 
 
 def _leave_to_parent(number: int, frame: FrameType | None) -> None:
-    """A handler that does nothing. Unlike SIG_IGN, a game started by the worker does not inherit it."""
+    """A handler that does nothing while the parent lives. Unlike SIG_IGN, a game started here does not inherit it."""
+    parent = mp.parent_process()
+    if parent is not None and not parent.is_alive():
+        raise SystemExit(128 + number)
 
 
 def _worker(pipe: Connection, make: Callable[[], MultiAgentEnv]) -> None:
@@ -192,10 +195,13 @@ class ProcessVecEnv(EnvByEnv):
             with contextlib.suppress(OSError):
                 pipe.send(("close", None))
         deadline = time.monotonic() + JOIN_SECONDS
+        try:
+            for process in self.processes:
+                process.join(max(0.0, deadline - time.monotonic()))
+        finally:  # also after Ctrl-C: Python waits for its processes when it ends
+            for process in self.processes:
+                process.kill()
         for process in self.processes:
-            process.join(max(0.0, deadline - time.monotonic()))
-        for process in self.processes:
-            process.kill()
             process.join(JOIN_SECONDS)
         for pipe in self.pipes:
             pipe.close()

@@ -29,7 +29,7 @@ class Job:
         cell: which.
         state: WAITING (for its turn, or to be retried), COMPLETED or FAILED.
         attempts: how often it was submitted.
-        notes: why attempts failed, one line each.
+        notes: why attempts failed or began afresh, one line each.
     """
 
     cell: Cell
@@ -99,6 +99,7 @@ class Pool:
         return answer
 
     def _settle(self, job: Job, answer: Answer) -> None:
+        job.notes += [answer.said] if answer.said else []
         if is_finished(job.cell, self.out):
             job.state = COMPLETED
             return

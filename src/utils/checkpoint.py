@@ -47,16 +47,17 @@ def write(file: Path, state: Mapping[str, Any]) -> str:
         TypeError: `state` holds something else, for example a NumPy array; the message says where.
         CheckpointError: the disk is full or cannot be written to.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
     body = _plain(state, "state")
     checksum = _digest(body)
     part = file.with_name(f".{file.name}.{os.getpid()}")
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as opened:
             th.save({"format": FORMAT, "checksum": checksum, "state": body}, opened)
             opened.flush()
             os.fsync(opened.fileno())
         os.replace(part, file)
+        _sync_directory(file.parent)
     except (OSError, RuntimeError) as error:
         cause = error if isinstance(error, OSError) else error.__context__  # PyTorch wraps what writing raises
         if not isinstance(cause, OSError):
@@ -64,7 +65,6 @@ def write(file: Path, state: Mapping[str, Any]) -> str:
         raise CheckpointError(f"cannot write checkpoint {file}: {cause.strerror}") from error
     finally:
         part.unlink(missing_ok=True)
-    _sync_directory(file.parent)
     return checksum
 
 

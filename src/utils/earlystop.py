@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from utils.errors import UserError, nearest
 
@@ -24,6 +25,15 @@ class EarlyStop:
     def reached(self) -> bool:
         """Whether training is over."""
         return 0 < self.tests <= self.in_a_row
+
+    @property
+    def rule(self) -> list[Any]:
+        """What a test must do to count."""
+        return [self.metric, self.level]
+
+    def restore(self, in_a_row: int, rule: Sequence[Any] | None) -> None:
+        """Go on counting; tests that were judged by another rule do not count (None: by this one)."""
+        self.in_a_row = in_a_row if rule is None or list(rule) == self.rule else 0
 
     def add(self, metrics: Mapping[str, float]) -> None:
         """Take in the means of one test.

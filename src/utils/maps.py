@@ -24,7 +24,11 @@ def on_map(trained: Config, name: str) -> Config:
     if not name:
         return trained
     config = _with(trained, name)
-    own, given = _sizes(trained), _sizes(config)
+    given = _sizes(config)
+    try:
+        own = _sizes(trained)
+    except UserError as error:
+        raise UserError(f"--map: the run's own map cannot be compared with others here: {error}") from error
     if given == own:
         return config
     differences = [f"{given[what]} {what}, trained with {own[what]}" for what in own if given[what] != own[what]]
@@ -34,11 +38,16 @@ def on_map(trained: Config, name: str) -> Config:
     )
 
 
+def is_file(name: str) -> bool:
+    """Whether `--map` names a map file."""
+    return Path(name).suffix in (".yaml", ".yml")
+
+
 def _with(config: Config, name: str) -> Config:
     if "map_name" not in config.env_args:
         raise UserError(f"--map: {config.env} has no maps, sc2 has")
     change = {"map_name": name, "map_file": ""}
-    if Path(name).suffix in (".yaml", ".yml"):
+    if is_file(name):
         change = {"map_file": name}
     return replace(config, env_args={**config.env_args, **change})
 

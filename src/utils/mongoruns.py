@@ -64,8 +64,12 @@ def record(document: Mapping[str, Any], metrics: Iterable[Mapping[str, Any]], wh
         "seed": config.get("seed"),
         **{key: facts[key] for key in ("engine", "engine_version", "data_hash") if key in facts},
     }
-    meta = {"experiment": document.get("experiment", {}), "host": document.get("host", {})}
     start = document.get("start_time")
+    meta = {
+        "experiment": document.get("experiment", {}),
+        "host": document.get("host", {}),
+        "start_time": str(start or ""),
+    }
     return RunRecord(Path(where), header, rows(metrics, start), str(document.get("status", "")), config, meta)
 
 

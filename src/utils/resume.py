@@ -182,8 +182,10 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _still_ends(recorded: Mapping[str, Any], ours: Mapping[str, Any], steps: list[int]) -> str:
     """What would have to change for a complete run to go on: its t_max or, after an early stop, that; "" if it does."""
-    if recorded.get("stop_tests", 0) > 0 and steps and steps[-1] < recorded["t_max"]:
-        return "stop_tests=0" if all(ours[key] == recorded[key] for key in STOP) else ""
+    before = recorded.get("stop_tests", 0)
+    if before > 0 and steps and steps[-1] < recorded["t_max"]:
+        same = all(ours[key] == recorded[key] for key in ("stop_metric", "stop_level"))
+        return "stop_tests=0" if same and 0 < ours["stop_tests"] <= before else ""
     return "a larger t_max" if ours["t_max"] <= recorded["t_max"] else ""
 
 

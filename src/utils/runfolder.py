@@ -80,8 +80,12 @@ class RunFolder(FileStorageObserver):
         """Put a whole file in place of the old one. The heartbeat's thread and the main one may both come here."""
         part = self.path / f".{filename}.part"
         with self._writing:
-            part.write_text(text, encoding="utf-8")
-            os.replace(part, self.path / filename)
+            try:
+                part.write_text(text, encoding="utf-8")
+                os.replace(part, self.path / filename)
+            except OSError as error:
+                part.unlink(missing_ok=True)
+                raise UserError(f"cannot write {self.path / filename}: {error.strerror}") from error
 
     def save_file(self, filename: str, target_name: str | None = None) -> None:
         """Copy a file into the run's directory; sources are given relative to the experiment's."""

@@ -26,6 +26,7 @@ MACHINE_KEYS = frozenset(
         *("save_every", "use_tensorboard", "tensorboard_backend", "mongo_url", "mongo_interval", "mongo_checkpoint"),
     )
 )
+MAP_KEYS = ("env_args.map_name", "env_args.map_file", "env_args.key")
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,8 @@ class RunRecord:
 
     @property
     def task(self) -> str:
-        """Environment and, where it has one, map."""
-        args = self.header.get("env_args", {})
-        name = (
-            Path(str(args.get("map_file") or "")).stem or args.get("map_name") or args.get("payoff") or args.get("key")
-        )
-        return str(name) if name else str(self.header.get("env", "?"))
+        """Map, key or payoff, else the environment."""
+        return task_of(str(self.header.get("env", "?")), self.header.get("env_args", {}))
 
     @property
     def seed(self) -> Any:
@@ -92,7 +89,13 @@ class RunRecord:
     def settings(self) -> dict[str, Any]:
         """Dotted key -> value of what may change what is learnt; the map is not one of them."""
         flat = _flat({key: value for key, value in self.config.items() if key not in MACHINE_KEYS})
-        return {key: value for key, value in flat.items() if key not in ("env_args.map_name", "env_args.key")}
+        return {key: value for key, value in flat.items() if key not in MAP_KEYS}
+
+
+def task_of(env: str, args: Mapping[str, Any]) -> str:
+    """What is played: a map (a map file's name), key or payoff, else the environment."""
+    own = Path(str(args.get("map_file") or "")).stem
+    return str(own or args.get("map_name") or args.get("payoff") or args.get("key") or env)
 
 
 def find_runs(roots: Iterable[Path | str]) -> list[RunRecord]:
@@ -129,28 +132,35 @@ def _below(root: Path) -> list[RunRecord]:
     if not root.exists():
         raise UserError(f"{str(root)!r} does not exist")
     files = sorted(root.rglob(FILE_NAME), key=lambda path: (len(str(path)), str(path)))
-    return [run for run in map(_read, files) if run.header or run.rows]
+    return [run for run in map(_read, files) if run is not None and (run.header or run.rows)]
 
 
-def _read(path: Path) -> RunRecord:
+def _read(path: Path) -> RunRecord | None:
+    """The run of a metrics file; None if it has been removed since it was found."""
     try:
         header, rows = read_metrics(path)
         if not all(isinstance(row.get("t_env"), (int, float)) for row in rows):
             raise ValueError("a line has no t_env")
+    except FileNotFoundError:
+        return None
     except (ValueError, AttributeError) as error:
         raise UserError(f"{path} is damaged: {error}") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
     meta = _json(path.with_name("run.json"))
     config = _json(path.with_name("config.json"))
     return RunRecord(path.parent, header, rows, str(meta.get("status", "")), config, meta)
 
 
 def _json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(data, dict):
             raise ValueError("not a JSON object")
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
         raise UserError(f"{path} is damaged: {error}") from error
     return data

@@ -32,9 +32,14 @@ def test_runs_that_only_test_are_no_seeds(tmp_path, capsys):
     make_run(tmp_path / "1")
     make_run(tmp_path / "2", seed=2, values=(0.0, 0.0, 0.5))
     make_run(tmp_path / "3", seed=3, values=(1.0,), evaluate=True)
+    make_run(tmp_path / "4", seed=7, task="8m", values=(1.0,), evaluate=True)  # nobody trained there
+    page = tmp_path / "report.html"
+    assert results.main(["report", str(tmp_path), "--out", str(page)]) == 0
+    said = "1 of 4 runs only test a checkpoint (evaluate): left out"
+    assert said in page.read_text() and f"note: {said}" in capsys.readouterr().err
     assert results.main(["table", str(tmp_path)]) == 0
-    out, err = capsys.readouterr()
-    assert "| 1 2 |" in out and "note: 1 of 3 runs only test a checkpoint (evaluate): left out" in err
+    out = capsys.readouterr().out
+    assert "| 3m | vdn | 1 2 |" in out and "8m" not in out  # of 8m there is nothing past step 0
     assert results.main(["table", str(tmp_path / "3")]) == 0
     out, err = capsys.readouterr()
     assert "| 3 |" in out and err == ""
@@ -45,7 +50,7 @@ def test_a_repeated_seed_counts_once(tmp_path):
     make_run(tmp_path / "1", values=(0.0,))
     make_run(tmp_path / "2", label="again")
     make_run(tmp_path / "3", label="and again", torch_threads=7)
-    for name, start in (("2", "2026-01-02"), ("3", "2026-01-01")):
+    for name, start in (("2", "2026-01-01"), ("3", "2026-01-02")):
         meta = json.loads((tmp_path / name / "run.json").read_text()) | {"start_time": start}
         (tmp_path / name / "run.json").write_text(json.dumps(meta))
     make_run(tmp_path / "4", seed=2)
@@ -53,14 +58,15 @@ def test_a_repeated_seed_counts_once(tmp_path):
     make_run(tmp_path / "6", task="8m")
     make_run(tmp_path / "7", engine="starcraft2")
     make_run(tmp_path / "8", alg="qmix")
+    make_run(tmp_path / "9", batch_size_run=8, checkpoint_path="1")  # other episodes
     runs = find_runs([tmp_path])
     kept, notes = seeds_of_curves(runs)
-    assert names(kept) == ["2", "4", "5", "6", "7", "8"]
-    assert notes == ["2 of 8 runs repeat settings and seed of a longer or newer one: left out"]
-    assert names(seeds_of_curves(runs, ["torch_threads"])[0]) == ["2", "3", "4", "5", "6", "7", "8"]
+    assert names(kept) == ["3", "4", "5", "6", "7", "8", "9"]
+    assert notes == ["2 of 9 runs repeat settings and seed of a longer or newer one: left out"]
+    assert names(seeds_of_curves(runs, ["torch_threads"])[0]) == ["2", "3", "4", "5", "6", "7", "8", "9"]
     for run in (tmp_path / "1", tmp_path / "2"):  # of which nothing is known but the seed
         (run / "config.json").unlink()
-    assert len(seeds_of_curves(find_runs([tmp_path]))[0]) == 8
+    assert len(seeds_of_curves(find_runs([tmp_path]))[0]) == 9
 
 
 def test_a_run_that_has_only_begun_does_not_end_the_comparison(tmp_path, capsys):
@@ -71,12 +77,12 @@ def test_a_run_that_has_only_begun_does_not_end_the_comparison(tmp_path, capsys)
     assert results.main(["table", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
     assert "| vdn | 1 | 40k | 1.00 |" in out and "0.6" in out
-    assert "1 of 3 runs have no test_battle_won_mean yet" in err and "compared" not in err
+    assert "1 of 3 runs have no test_battle_won_mean past step 0 yet" in err and "compared" not in err
 
     make_run(tmp_path / "4", seed=3, values=(0.0, 0.0))
     page = tmp_path / "report.html"
     assert results.main(["report", str(tmp_path), "--out", str(page)]) == 0
-    behind = f"areas on 3m are compared over the first 10,000 of 40,000 env steps: {tmp_path / '4'} (vdn, seed 3, "
+    behind = f"areas of {METRIC} on 3m are compared over the first 10,000 of 40,000 env steps: {tmp_path / '4'} (vdn"
     assert behind in capsys.readouterr().err
     assert behind in page.read_text()
     assert cut_short(find_runs([tmp_path / "1", tmp_path / "2"]), METRIC) == []

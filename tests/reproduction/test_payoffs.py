@@ -56,6 +56,13 @@ def made(cell, q_joint, greedy, payoff=PAYOFF):
     return Result(cell, Path(), [{"t_env": 1, "time": 6.0}], values, "abc")
 
 
+def test_without_individual_values_a_table_shows_the_letters():
+    """Records made from a page's CSV file do not have them."""
+    run = made(study().cells()[0], PAYOFF, (0, 1))
+    del run.values["utilities"]
+    assert ours(Learnt(run)) == [["Q_1 \\ Q_2", "A", "**B**"], ["**A**", "8.0", "**-12.0**"], ["B", "-12.0", "0.0"]]
+
+
 def test_what_a_run_learnt():
     one = Learnt(made(study().cells()[0], [[8, -12.5], [-12, 0.2]], (0, 1)))
     assert one.error == pytest.approx(0.5)

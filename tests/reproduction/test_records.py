@@ -17,7 +17,7 @@ from reproduction.report import settings as page_settings
 from reproduction.report import versions
 from reproduction.result import read_result
 from reproduction.session import command as command_of
-from reproduction.session import execute, folder, goes_on, is_finished
+from reproduction.session import execute, folder, goes_on, is_finished, make_room
 from reproduction.study import load
 from study_helpers import STUDY
 from utils.errors import UserError
@@ -169,6 +169,10 @@ def test_a_run_that_was_cut_short_goes_on_from_its_checkpoint(config_dir, tmp_pa
     with_key = config.read_text()
     config.write_text(json.dumps({key: value for key, value in json.loads(with_key).items() if key != "gamma"}))
     assert command_of(cell, tmp_path)[0] == "--file_storage"  # resume would refuse it: a key came later
+    said = make_room(folder(cell, tmp_path), cell.settings())
+    assert said.endswith(f"{tmp_path / 'put_aside' / cell.run_id}: gamma was 'not there', is 0.99")
+    assert make_room(folder(cell, tmp_path), cell.settings()) == ""
+    (tmp_path / "put_aside" / cell.run_id).rename(folder(cell, tmp_path))
     config.write_text(with_key)
     assert command_of(cell, tmp_path)[0] == "with"
 

@@ -120,6 +120,25 @@ def test_many_hanging_workers_are_killed_together(monkeypatch):
         assert not process.is_alive()
 
 
+def test_workers_are_killed_when_the_user_does_not_wait_for_them(monkeypatch):
+    """Python would wait for ever for those that hang when it ends."""
+    env = ProcessVecEnv(partial(CountingEnv, limit=50, hang_at=1), 2, timeout=30)
+    env.timeout = 1.0
+    with pytest.raises(WorkerError):
+        make_runner(env).collect(0, 2, 0)
+
+    def impatient(timeout):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(env.processes[0], "join", impatient)
+        with pytest.raises(KeyboardInterrupt):
+            env.close()
+    for process in env.processes:
+        process.join(5)
+        assert not process.is_alive()
+
+
 def test_what_workers_share_is_prepared_before_they_start():
     """Once, in this process."""
     prepared = []

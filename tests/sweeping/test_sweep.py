@@ -150,10 +150,13 @@ def test_an_attempt_without_checkpoint_is_removed_one_with_is_kept(tmp_path):
     (kept / "resume" / "60.th").write_bytes(b"x")
     for cell, run_dir in zip(cells, (empty, kept), strict=True):
         (run_dir / "config.json").write_text(json.dumps(cell.settings() | {"seed": cell.seed, "env_info": {}}))
-        assert make_ready(run_dir, cell.settings())
+        assert make_ready(run_dir, cell.settings()) == ""
     assert not empty.exists() and kept.exists()
-    assert make_ready(kept, cells[1].settings() | {"a_key_that_came_later": 1})  # resume=auto would not take it
-    assert not kept.exists()
+    later = {"a_key_that_came_later": 1}
+    said = make_ready(kept, cells[1].settings() | later)  # resume=auto would not take it
+    aside = tmp_path / "put_aside" / kept.name
+    assert said.endswith(f"what it had is in {aside}: a_key_that_came_later was 'not there', is 1")
+    assert not kept.exists() and (aside / "resume" / "60.th").exists()
 
 
 def test_an_attempt_whose_record_cannot_be_read_is_left_alone(tmp_path):

@@ -37,6 +37,7 @@ def test_rows_are_those_of_the_metrics_file():
 def test_a_run_knows_what_its_files_would_say():
     run = record(DOCUMENT, PIECES, "mongodb://host/db#7")
     assert (run.alg, run.task, run.seed, run.status, run.commit) == ("fop", "3m", 4, "COMPLETED", "")
+    assert run.start == "2026-01-01 00:00:00"
     assert run.engine == "embedded ? ?" and run.series("loss")[1].tolist() == [1.0, 5.0, 2.0]
 
 
@@ -61,7 +62,7 @@ def test_export_and_table_read_a_server(server, tmp_path, capsys):
     assert "4 lines of 2 runs" in capsys.readouterr().out
     assert results.main(["table", f"{server}/sweep"]) == 0
     out, err = capsys.readouterr()
-    assert "| 3m | fop | 4 |" in out and "1 of 2 runs have no test_return_mean yet" in err
+    assert "| 3m | fop | 4 |" in out and "1 of 2 runs have no test_return_mean past step 0 yet" in err
 
 
 def test_a_mirrored_run_reads_back_as_its_files_do(server, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -218,10 +219,13 @@ def test_a_run_that_stopped_early_trains_on_without_the_stop(error: Any) -> None
     assert train("t_max=96") == 0
     assert train("t_max=96", *stop) == 0
     assert lines(run_of(2))[-1]["t_env"] < 64
-    for more in ([], ["t_max=200"]):
+    for more in ([], ["t_max=200"], ["stop_tests=1"]):
         assert "is complete, nothing to resume; stop_tests=0 trains on" in error("with", f"resume={run_of(2)}", *more)
-    assert program.main(["-l", "ERROR", "with", f"resume={run_of(2)}", "stop_tests=0"]) == 0
-    assert lines(run_of(2)) == lines(run_of(1))
+    raised = ["stop_level=1000", "stop_tests=1"]  # tests before were judged by another level
+    shutil.copytree(run_of(2), run_of(3))
+    for number, change in ((2, ["stop_tests=0"]), (3, raised)):
+        assert program.main(["-l", "ERROR", "with", f"resume={run_of(number)}", *change]) == 0
+        assert lines(run_of(number)) == lines(run_of(1))
 
 
 def test_shorter_intervals_between_checkpoints_hold_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,6 +234,36 @@ def test_shorter_intervals_between_checkpoints_hold_at_once(monkeypatch: pytest.
     assert program.main(["-l", "ERROR", "with", f"resume={run_of(1)}", "save_model_interval=16"]) == 0
     steps = sorted(int(path.name) for path in (run_of(1) / "models").iterdir())
     assert steps == [32, 48, 64] or steps == [16, 32, 48, 64], steps
+
+
+FULL = """
+import resource, sys
+import main, run
+
+update = run.TrainingLoop._update
+
+def full(loop):
+    if loop.t_env >= 40:  # no file grows any more, as on a full disk
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    update(loop)
+
+run.TrainingLoop._update = full
+sys.exit(main.main(sys.argv[1:]))
+"""
+
+
+def test_a_disk_on_which_nothing_can_be_written_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the checkpoint of the end nor Sacred's record: one line, and the checkpoint before is as good."""
+    assert train() == 0
+    environment = os.environ | {"PYTHONPATH": str(MAIN.parent)}
+    ended = subprocess.run(
+        [sys.executable, "-c", FULL, *GAME, *SHORT], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1].startswith("error: cannot write ")
+    assert "Traceback" not in ended.stderr
+    assert program.main(["-l", "ERROR", "with", f"resume={run_of(2)}"]) == 0
+    assert lines(run_of(2)) == lines(run_of(1))
 
 
 def test_a_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch, error: Any) -> None:
