@@ -94,10 +94,7 @@ class TrainingLoop:
         self.updates_due = 0.0
         self.n_aborted = 0
         self.next_due = {"log": config.log_interval, "test": 0, "save": config.save_model_interval, "snapshot": 0}
-        self.intervals = {
-            "save": config.save_model_interval,
-            "snapshot": config.save_every,
-        }  # a resume may change these
+        self.intervals = {"save": config.save_model_interval, "snapshot": config.save_every}  # free in a resume
         self.early_stop = EarlyStop(config.stop_metric, config.stop_level, config.stop_tests)
         self.episode_stats: list[EpisodeStats] = []
         self.training_stats = RunningMeans()
