@@ -1,79 +1,88 @@
-"""Affine maps with an optional ReLU, in the fastest form this machine has.
+"""Affine maps with ReLU between them, in the fastest form this machine has.
 
-On the CPU, oneDNN computes tall products a third faster than MKL and applies bias and ReLU while the result is still
-in a register. A second axis of groups that read the same input is one product with the weights side by side.
+On the CPU the many rows of an update go through compiled kernels (`modules/dense_kernels.py`), few rows and other
+devices through PyTorch's products.
 
 Shape legend: G groups, P rows, I inputs, O outputs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch as th
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-TALL = 1024  # rows from which oneDNN's product is worth its preparation
+from modules import dense_kernels
+from utils.threads import share, workers_for
 
-
-def _product(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
-    """`x [P,I]`, `weight [O,I]`, `bias [O]` -> `[P,O]`."""
-    out: Tensor = th.ops.mkldnn._linear_pointwise(x, weight, bias, "relu" if relu else "none", [], "")
-    return out
+TALL = 256  # rows from which the kernels are worth their call
 
 
 def tall(x: Tensor, rows: int) -> bool:
-    """Whether products of `rows` rows of `x` go to oneDNN."""
-    return rows >= TALL and x.device.type == "cpu" and x.dtype == th.float32 and th.backends.mkldnn.is_available()
+    """Whether maps of `rows` rows of `x` go to the kernels."""
+    return rows >= TALL and x.device.type == "cpu" and x.dtype == th.float32
 
 
-def _one_input(x: Tensor) -> bool:
-    return len(x) == 1 or x.stride(0) == 0
+def _arrays(tensors: Sequence[Tensor]) -> tuple[np.ndarray, ...]:
+    return tuple(tensor.numpy() for tensor in tensors)
 
 
-class _Affine(th.autograd.Function):
+class _Chain(th.autograd.Function):
+    """Maps one after the other in one node of the graph; `parameters` are all weights, then all biases."""
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
-        groups, n_in, n_out = weight.shape
-        if _one_input(x):
-            rows = weight.transpose(1, 2).reshape(groups * n_out, n_in)
-            out = _product(x[0], rows, bias.flatten(), relu).view(-1, groups, n_out).transpose(0, 1)
-        else:
-            out = th.baddbmm(bias, x, weight)
-            if relu:
-                out.relu_()
-        ctx.save_for_backward(x, weight, out if relu else None)
-        return out
+    def forward(ctx: Any, x: Tensor, relu: bool, keep: bool, *parameters: Tensor) -> Tensor:
+        count, rows, x = len(parameters) // 2, x.shape[1], x.contiguous()
+        weights, biases = [w.contiguous() for w in parameters[:count]], [b.flatten(1) for b in parameters[count:]]
+        workers = workers_for(rows * sum(w.numel() for w in weights))
+        shapes = [(len(w), rows, w.shape[2]) for w in weights]
+        if not keep:
+            shapes = [*((workers, dense_kernels.ROWS, width) for *_, width in shapes[:-1]), shapes[-1]]
+        outs = [x.new_empty(shape) for shape in shapes]
+        arrays = (_arrays(weights), _arrays(biases), relu, x.numpy(), _arrays(outs))
+        share(dense_kernels.forward, workers, *arrays)
+        ctx.save_for_backward(x, *weights, *outs)
+        ctx.relu = relu
+        return outs[-1]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, out = ctx.saved_tensors
-        groups, n_in, n_out = weight.shape
-        if out is not None:  # laid out as `out` is: side by side where there is one input
-            grad = th.ops.aten.threshold_backward.grad_input(grad, out, 0, grad_input=th.empty_like(out))
-        d_bias = grad.sum(1, keepdim=True)
-        if _one_input(x):
-            side_by_side = grad.transpose(0, 1).reshape(-1, groups * n_out)  # [P,G*O]
-            d_weight = th.mm(x[0].t(), side_by_side).view(n_in, groups, n_out).transpose(0, 1)
-        else:
-            d_weight = th.bmm(x.transpose(1, 2), grad)
-        d_x = product(grad, weight.transpose(1, 2)) if ctx.needs_input_grad[0] else None
-        return d_x, d_weight, d_bias, None
+        x, *saved = ctx.saved_tensors
+        weights, outs = saved[: len(saved) // 2], saved[len(saved) // 2 :]
+        workers = workers_for(2 * x.shape[1] * sum(w.numel() for w in weights))
+        d_weights = [w.new_zeros(workers, *w.shape) for w in weights]
+        d_biases = [w.new_zeros(workers, len(w), 1, w.shape[2]) for w in weights]
+        d_x = th.empty_like(x) if ctx.needs_input_grad[0] else x.new_empty(len(x), 0, x.shape[2])
+        turned = _arrays([w.transpose(1, 2).contiguous() for w in weights])
+        sums = (_arrays(d_weights), _arrays(d_biases))
+        known = (x.numpy(), _arrays(outs), grad.contiguous().numpy())
+        share(dense_kernels.backward, workers, turned, ctx.relu, *known, d_x.numpy(), sums)
+        totals = [total.sum(0) for total in (*d_weights, *d_biases)]
+        return d_x if ctx.needs_input_grad[0] else None, None, None, *totals
+
+
+def chain(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], relu: bool = False) -> Tensor:
+    """Maps `weights[k] [G,I,O]`, `biases[k] [G,1,O]` one after the other, ReLU between them, and last if asked for.
+
+    `x [G,P,I]` -> `[G,P,O]`, O of the last map.
+    """
+    if tall(x, x.shape[1]):
+        x = x[:1] if x.stride(0) == 0 else x
+        keep = th.is_grad_enabled() and any(y.requires_grad for y in (x, *weights, *biases))
+        out: Tensor = _Chain.apply(x, relu, keep, *weights, *biases)
+        return out
+    last = len(weights) - 1
+    for k, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        x = th.baddbmm(bias, x, weight)
+        x = x.relu_() if relu or k < last else x
+    return x
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor, relu: bool = False) -> Tensor:
     """x W + b, or its ReLU: `x [G,P,I]`, `weight [G,I,O]`, `bias [G,1,O]` -> `[G,P,O]`."""
-    if tall(x, x.shape[1]):
-        out: Tensor = _Affine.apply(x, weight, bias, relu)
-        return out
-    out = th.baddbmm(bias, x, weight)
-    return out.relu_() if relu else out
-
-
-def product(x: Tensor, weight: Tensor) -> Tensor:
-    """x W without a graph: `x [G,P,I]`, `weight [G,I,O]` -> `[G,P,O]`."""
-    if len(x) == 1 and tall(x, x.shape[1]):
-        return _product(x[0], weight[0].t().contiguous(), None, False).unsqueeze(0)
-    return th.bmm(x, weight)
+    return chain(x, [weight], [bias], relu)

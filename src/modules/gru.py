@@ -21,69 +21,52 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from modules import gru_kernels
-from modules.dense import product
 from utils.threads import share, workers_for
-
-
-def _befores(hidden: Tensor, h_0: Tensor, counts: Sequence[int]) -> list[Tensor]:
-    """h_{t-1} of the rows of the first step, `[G,M,H]`, and of all later ones, `[G,P-M,H]`."""
-    first = counts[0]
-    if counts[-1] == first:
-        return [h_0[:, :first], hidden[:, : hidden.shape[1] - first]]
-    n_here, n_next = np.array(counts), np.array([*counts[1:], 0])
-    row = np.arange(hidden.shape[1]) - np.repeat(n_here.cumsum() - n_here, n_here)  # within its step, [P]
-    goes_on = th.from_numpy(np.flatnonzero(row < np.repeat(n_next, n_here)))
-    return [h_0[:, :first], hidden.index_select(1, goes_on)]
 
 
 class _CompiledGRU(th.autograd.Function):
     """h_t = (1 - z) n + z h_{t-1} for all packed rows, in one node of the graph; float32 on the CPU.
 
     r = sigmoid(x_r + h W_r + b_r), z = sigmoid(x_z + h W_z + b_z), n = tanh(x_n + r (h W_n + b_n)), where x_r, x_z,
-    x_n are the input part, one GEMM. It is overwritten by r, z, n step by step: memory is what limits this on a CPU.
+    x_n are the input's products and biases.
     """
 
     @staticmethod
     def forward(  # noqa: PLR0913 - autograd passes every tensor by itself
-        ctx: Any, x: Tensor, h_0: Tensor, w_in: Tensor, b_in: Tensor, weight: Tensor, bias: Tensor, counts: list[int]
+        ctx: Any, x: Tensor, h_0: Tensor, w_in: Tensor, b_in: Tensor, weight: Tensor, bias: Tensor, counts: list[int],
+        keep: bool,
     ) -> Tensor:
-        gates = product(x, w_in)  # [G,P,3H]
-        groups, rows, width = gates.shape
-        size = width // 3
-        h_n, hidden = (gates.new_empty(groups, rows, size) for _ in range(2))
+        (groups, rows, _), size = x.shape, weight.shape[1]
+        x, h_0 = x.contiguous(), h_0.contiguous()
+        hidden, saved = x.new_empty(groups, rows, size), x.new_empty(groups, rows if keep else 0, 4 * size)
         inside, outside = bias[:, 0], b_in[:, 0]
         biases = th.cat(
             (inside[:, : 2 * size] + outside[:, : 2 * size], outside[:, 2 * size :], inside[:, 2 * size :]), 1
         )
-        parameters = (weight.numpy(), biases.numpy())
-        arrays = (y.numpy() for y in (gates, h_n, hidden))
-        steps, workers = np.array(counts, np.int64), workers_for(groups * rows * width * size)
-        share(gru_kernels.forward, workers, steps, parameters, h_0.contiguous().numpy(), *arrays)
-        ctx.save_for_backward(gates, h_n, hidden, x, h_0, w_in, weight)
+        steps, workers = np.array(counts, np.int64), workers_for(rows * (w_in.numel() + weight.numel()))
+        arrays = (y.numpy() for y in (biases, x, h_0, hidden, saved))
+        share(gru_kernels.forward, workers, steps, (w_in.numpy(), weight.numpy()), *arrays)
+        ctx.save_for_backward(hidden, saved, x, h_0, w_in, weight)
         ctx.counts = counts
         return hidden
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        gates, h_n, hidden, x, h_0, w_in, weight = ctx.saved_tensors
+        hidden, saved, x, h_0, w_in, weight = ctx.saved_tensors
         counts, (groups, rows, size) = ctx.counts, hidden.shape
-        workers = workers_for(3 * groups * rows * size * size)
-        d_gates = grad.new_empty(groups, rows, 4 * size)  # of n within r's reach, r, z, n outside of it
-        d_bias, d_h = grad.new_zeros(workers, groups, 4 * size), grad.new_zeros(groups, counts[0], size)
-        before = (h_0.contiguous().numpy(), hidden.numpy())
-        outputs = (d_gates.numpy(), d_bias.numpy(), d_h.numpy())
-        turned = weight.roll(size, -1).transpose(1, 2).contiguous().numpy()  # columns r, z, n -> n, r, z
-        arrays = (before, (gates.numpy(), h_n.numpy()), grad.contiguous().numpy(), outputs)
-        share(gru_kernels.backward, workers, np.array(counts, np.int64), turned, *arrays)
-        inside, outside = d_gates[..., : 3 * size], d_gates[..., size:]
-        first, later = _befores(hidden, h_0, counts)
-        d_weight = th.bmm(first.transpose(1, 2), inside[:, : counts[0]])
-        d_weight = th.baddbmm(d_weight, later.transpose(1, 2), inside[:, counts[0] :])
-        total = d_bias.sum(0).unsqueeze(1)
-        d_x = product(outside, w_in.transpose(1, 2)) if ctx.needs_input_grad[0] else None
-        d_in, d_b_in = th.bmm(x.transpose(1, 2), outside), total[..., size:]
-        return d_x, d_h, d_in, d_b_in, d_weight.roll(-size, -1), total[..., : 3 * size].roll(-size, -1), None
+        workers = workers_for(2 * rows * (w_in.numel() + weight.numel()))
+        sums = [grad.new_zeros(workers, *shape) for shape in (w_in.shape, weight.shape, (groups, 4 * size))]
+        d_x = x.new_empty(groups, rows if ctx.needs_input_grad[0] else 0, x.shape[2])
+        d_h = grad.new_zeros(groups, counts[0], size)
+        turned = w_in.transpose(1, 2).contiguous(), weight.roll(size, -1).transpose(1, 2).contiguous()
+        arrays = [tuple(y.numpy() for y in some) for some in (turned, (x, h_0, hidden, saved), sums)]
+        outputs = (grad.contiguous().numpy(), d_x.numpy(), d_h.numpy(), arrays[2])
+        share(gru_kernels.backward, workers, np.array(counts, np.int64), *arrays[:2], *outputs)
+        d_in, d_weight, d_bias = (total.sum(0) for total in sums)
+        d_bias = d_bias.unsqueeze(1)
+        d_biases = d_bias[..., size:], d_bias[..., : 3 * size].roll(-size, -1)
+        return d_x if ctx.needs_input_grad[0] else None, d_h, d_in, d_biases[0], d_weight.roll(-size, -1), d_biases[1], None, None
 
 
 def _stock(
@@ -142,5 +125,8 @@ class GRU(nn.Module):
             hidden = x.new_zeros(x.shape[0], counts[0], self.n_hidden)
         weights = (self.weight_in, self.bias_in, self.weight_hidden, self.bias_hidden)
         compiled = x.device.type == "cpu" and x.dtype == th.float32
-        out: Tensor = (_CompiledGRU.apply if compiled else _stock)(x, hidden, *weights, list(counts))
+        if not compiled:
+            return _stock(x, hidden, *weights, list(counts))
+        keep = th.is_grad_enabled() and any(y.requires_grad for y in (x, hidden, *weights))
+        out: Tensor = _CompiledGRU.apply(x, hidden, *weights, list(counts), keep)
         return out

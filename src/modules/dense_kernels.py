@@ -1,0 +1,122 @@
+"""Affine maps one after the other on the CPU, compiled by numba: a block of rows goes through all of them in the caches.
+
+Workers take turns at blocks. A row's result depends neither on the rows beside it nor on the number of threads; sums
+over rows, which weights' gradients are, are one for each worker.
+
+Arrays are float32; G groups, P rows, I inputs, O outputs, each map's own; L maps.
+"""
+
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+
+from modules.tiles import multiply
+
+F = np.float32
+ROWS = 48  # of a block
+FAST = {"contract", "arcp", "nsz"}
+
+
+@nb.njit(inline="always", fastmath=FAST)
+def _finish(out, bias, relu):  # type: ignore[no-untyped-def]
+    """Add the bias to a block of rows `[R,O]`, then ReLU where asked for."""
+    for m in range(len(out)):
+        row = out[m]
+        if relu:
+            for j in range(len(bias)):
+                value = row[j] + bias[j]
+                row[j] = value if value > F(0.0) else F(0.0)
+        else:
+            for j in range(len(bias)):
+                row[j] = row[j] + bias[j]
+
+
+@nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
+def forward(part, weights, biases, relu, x, outs):  # type: ignore[no-untyped-def]
+    """All maps, ReLU between them.
+
+    Args:
+        part: (this call's number, how many calls share the rows).
+        weights: of every map, `[G,I,O]`.
+        biases: `[G,O]`.
+        relu: whether the last map has a ReLU, too.
+        x: inputs, `[G,P,I]`, or `[1,P,I]`, the same for all groups.
+        outs: written: every map's results, `[G,P,O]`; those of all but the last one may be `[workers,ROWS,O]` and
+            are not kept then.
+    """
+    (worker, workers), last = part, len(weights) - 1
+    groups, n_rows = outs[last].shape[:2]
+    for start in range(ROWS * worker, n_rows, ROWS * workers):
+        rows = min(ROWS, n_rows - start)
+        for g in range(groups):
+            source, first = x[min(g, len(x) - 1)], start
+            for k in range(last + 1):
+                inner, width = weights[k].shape[1:]
+                kept = k == last or outs[k].shape[1] == n_rows
+                out, here = outs[k][g if kept else worker], start if kept else 0
+                multiply(
+                    rows, width, inner, source.reshape(-1), first * inner, inner, 1, weights[k][g].reshape(-1), 0,
+                    width, out.reshape(-1), here * width, width, False,
+                )
+                _finish(out[here : here + rows], biases[k][g], relu or k < last)
+                source, first = out, here
+
+
+@nb.njit(inline="always", fastmath=FAST)
+def _through_relu(d, out):  # type: ignore[no-untyped-def]
+    """Gradients `d [R,O]` of a ReLU's results `out [R,O]` become those of its inputs."""
+    for m in range(len(out)):
+        row, result = d[m], out[m]
+        for j in range(len(result)):
+            row[j] = row[j] if result[j] > F(0.0) else F(0.0)
+
+
+@nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
+def backward(part, weights, relu, x, outs, grad, d_x, sums):  # type: ignore[no-untyped-def]
+    """Gradients, the last map first; see `forward`.
+
+    Args:
+        part: (this call's number, how many calls share the rows).
+        weights: of every map, transposed, `[G,O,I]`.
+        relu: whether the last map has a ReLU.
+        x: inputs.
+        outs: every map's results, `[G,P,O]`; the last one's only where it has a ReLU.
+        grad: of the last results, `[G,P,O]`.
+        d_x: written, as `x`; or of P = 0 rows: not asked for.
+        sums: added to, one for each worker: (of every map's weights `[workers,G,I,O]`, biases `[workers,G,1,O]`).
+    """
+    (worker, workers), last, wanted = part, len(weights) - 1, d_x.shape[1] > 0
+    (groups, n_rows), widest = grad.shape[:2], 0
+    for k in range(last + 1):
+        widest = max(widest, weights[k].shape[1])
+    d, d_next = np.empty(ROWS * widest, F), np.empty(ROWS * widest, F)
+    for start in range(ROWS * worker, n_rows, ROWS * workers):
+        rows = min(ROWS, n_rows - start)
+        for g in range(groups):
+            member, width = min(g, len(x) - 1), grad.shape[2]
+            block = d[: rows * width].reshape(rows, width)
+            for m in range(rows):
+                for j in range(width):
+                    block[m, j] = grad[g, start + m, j]
+            for k in range(last, -1, -1):
+                width, inner = weights[k].shape[1:]
+                block = d[: rows * width].reshape(rows, width)
+                if relu or k < last:
+                    _through_relu(block, outs[k][g, start : start + rows])
+                total = sums[1][k][worker, g, 0]
+                for m in range(rows):
+                    for j in range(width):
+                        total[j] += block[m, j]
+                source = x[member] if k == 0 else outs[k - 1][g]
+                multiply(
+                    inner, width, rows, source.reshape(-1), start * inner, 1, inner, d, 0, width,
+                    sums[0][k][worker, g].reshape(-1), 0, width, True,
+                )
+                turned = weights[k][g].reshape(-1)
+                if k > 0:
+                    multiply(rows, inner, width, d, 0, width, 1, turned, 0, inner, d_next, 0, inner, False)
+                    d, d_next = d_next, d
+                elif wanted:
+                    target = d_x[member].reshape(-1)
+                    multiply(rows, inner, width, d, 0, width, 1, turned, 0, inner, target, start * inner, inner, member < g)
