@@ -12,10 +12,9 @@ from components.action_space import ContinuousActions
 from components.schedules import Level, is_zero
 from controllers.basic_controller import ActInputs, BasicMAC
 from envs.multiagentenv import EnvInfo
+from modules.categorical import mixture_then_masked
 from modules.distributions import MaskedCategorical, SquashedNormal
 from utils.config import Config
-
-_TINY = 1e-20  # keeps a row without any available action finite
 
 
 class SoftMAC(BasicMAC):
@@ -44,9 +43,8 @@ class SoftMAC(BasicMAC):
 
         Of several released codes. Where the preferred action is not available, the others are nearly equally likely.
         """
-        every = MaskedCategorical(head).probs
-        kept = ((1.0 - epsilon) * every + epsilon / head.shape[-1]) * avail  # [...,N,A]
-        return MaskedCategorical.of(kept / kept.sum(-1, keepdim=True).clamp(min=_TINY), avail)
+        log_probs, probs = mixture_then_masked(head, avail, epsilon)
+        return MaskedCategorical.of(probs, avail, log_probs)
 
     @staticmethod
     def mixed(

@@ -18,6 +18,7 @@ from torch.nn import functional as F  # noqa: N812
 from modules import softmax_kernels as kernels
 from utils.threads import share, workers_for
 
+TINY = 1e-20  # keeps logarithms and a row without any available action finite
 COST = 16  # of one number in these kernels, in multiply-adds
 
 
@@ -79,6 +80,32 @@ class _MaskedSoftmax(th.autograd.Function):
         return out, None
 
 
+class _Mixture(th.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, avail: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+        order, shape = _memory_order(logits), (-1, logits.shape[-1])
+        (probs, memory), rows = _back(logits.shape, order), _rows(logits, order)
+        unused, plain, sums = np.empty_like(rows), np.empty_like(rows), np.empty(len(rows), np.float32)
+        workers, sizes = workers_for(COST * logits.numel()), (np.float32(epsilon), np.float32(TINY))
+        share(kernels.softmax, workers, rows, np.ones(rows.shape, np.bool_), unused, plain)
+        share(kernels.mixture, workers, plain, _rows(avail, order), sizes, (memory.view(shape).numpy(), sums))
+        ctx.save_for_backward(probs, avail)
+        ctx.plain, ctx.sums, ctx.sizes = plain, sums, sizes
+        ctx.set_materialize_grads(True)
+        return probs.clamp(min=TINY).log_(), probs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_logs: Tensor, grad_probs: Tensor) -> tuple[Tensor, None, None]:
+        probs, avail = ctx.saved_tensors
+        order = _memory_order(probs)
+        out, memory = _back(probs.shape, order)
+        known, grads = (ctx.plain, _rows(probs, order), ctx.sums), (_rows(grad_logs, order), _rows(grad_probs, order))
+        arrays = (known, _rows(avail, order), ctx.sizes, grads, memory.view(-1, probs.shape[-1]).numpy())
+        share(kernels.mixture_backward, workers_for(COST * probs.numel()), *arrays)
+        return out, None, None
+
+
 class _Expect(th.autograd.Function):
     @staticmethod
     def forward(ctx: Any, probs: Tensor, values: Tensor, avail: Tensor) -> Tensor:
@@ -114,6 +141,20 @@ def masked_softmax(logits: Tensor, avail: Tensor | None) -> tuple[Tensor, Tensor
     if avail is not None:
         logits = logits.masked_fill(~avail, th.finfo(logits.dtype).min)
     return F.log_softmax(logits, dim=-1), F.softmax(logits, dim=-1)
+
+
+def mixture_then_masked(logits: Tensor, avail: Tensor, epsilon: float | Tensor) -> tuple[Tensor, Tensor]:
+    """(1 - epsilon) softmax + epsilon uniform over all actions, then the available ones renormalised.
+
+    `[...,A]` -> its logarithm (of TINY at least) and itself, 0 where unavailable; nothing where nothing is available.
+    """
+    if _compiled(logits):
+        log_probs, probs = _Mixture.apply(logits, avail, float(epsilon))
+        return log_probs, probs
+    mixed = (1.0 - epsilon) * F.softmax(logits, dim=-1) + epsilon / logits.shape[-1]
+    kept = mixed * avail
+    probs = kept / kept.sum(-1, keepdim=True).clamp(min=TINY)
+    return probs.clamp(min=TINY).log(), probs
 
 
 def masked_expectation(probs: Tensor, values: Tensor, avail: Tensor | None) -> Tensor:

@@ -41,10 +41,11 @@ class MaskedCategorical:
         self.log_probs, self.probs = masked_softmax(logits, avail)  # [...,A]; probs exactly 0 where unavailable
 
     @classmethod
-    def of(cls, probs: Tensor, avail: Tensor) -> MaskedCategorical:
-        """The policy with these probabilities `[...,A]`, 0 where unavailable."""
+    def of(cls, probs: Tensor, avail: Tensor, log_probs: Tensor | None = None) -> MaskedCategorical:
+        """The policy with these probabilities `[...,A]`, 0 where unavailable; their logarithms may be known."""
         policy = cls.__new__(cls)
-        policy.avail, policy.probs, policy.log_probs = avail, probs, probs.clamp(min=_TINY).log()
+        policy.avail, policy.probs = avail, probs
+        policy.log_probs = probs.clamp(min=_TINY).log() if log_probs is None else log_probs
         return policy
 
     def sample(self, uniform: Tensor) -> Tensor:

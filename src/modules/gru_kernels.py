@@ -37,7 +37,8 @@ def _tanh(x):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(inline="always", fastmath=FAST)
-def _sigmoid(x):  # type: ignore[no-untyped-def]
+def sigmoid(x):  # type: ignore[no-untyped-def]
+    """1 / (1 + exp(-x)), by tanh."""
     return HALF * _tanh(HALF * x) + HALF
 
 
@@ -46,7 +47,7 @@ def _gates(x, inner, b, old, after):  # type: ignore[no-untyped-def]
     """One row, without biases `b [4H]` on entry: `x [3H]` becomes r, z, n, `inner [H]` h_{t-1} W_n + b_n."""
     size = len(old)
     for j in range(2 * size):
-        x[j] = _sigmoid(x[j] + b[j])
+        x[j] = sigmoid(x[j] + b[j])
     for j in range(size):
         inner[j] = inner[j] + b[3 * size + j]
     for j in range(size):

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import torch as th
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
-from modules.dense import affine
+from modules.dense import affine, chain, tall
 from utils.transfer import moved
 
 
@@ -97,12 +98,42 @@ def _real(rows: tuple[int, ...], batch: int, device: th.device) -> Tensor:
     return moved(th.from_numpy(np.flatnonzero(real)), device)
 
 
-def mlp(*sizes: int) -> nn.Sequential:
+class MLP(nn.Sequential):
+    """Linear layers with ReLU between them, one after the other; many rows go through all of them at once."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[...,I]` -> `[...,out]`."""
+        if not tall(x, x.numel() // x.shape[-1]):
+            out: Tensor = super().forward(x)
+            return out
+        linear = [layer for layer in self if isinstance(layer, nn.Linear)]
+        return _rows_through(x, [layer.weight for layer in linear], [layer.bias for layer in linear])
+
+
+def mlp(*sizes: int) -> MLP:
     """Linear layers with ReLU between them: `mlp(I, H, out)`."""
     layers: list[nn.Module] = []
     for n_in, n_out in itertools.pairwise(sizes):
         layers += [nn.Linear(n_in, n_out), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
+    return MLP(*layers[:-1])
+
+
+def side_by_side(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor] | None = None) -> Tensor:
+    """Affine maps of the same rows as one product, their results one after the other.
+
+    `x [...,I]`, `weights [out,I]`, `biases [out]` (none: zeros) -> `[...,sum of out]`.
+    """
+    weight = th.cat(list(weights)) if len(weights) > 1 else weights[0]
+    bias = weight.new_zeros(len(weight)) if biases is None else th.cat(list(biases))
+    many = tall(x, x.numel() // x.shape[-1])
+    return _rows_through(x, [weight], [bias]) if many else F.linear(x, weight, bias)
+
+
+def _rows_through(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
+    """`x [...,I]` through maps with weights as in `torch.nn.Linear`, ReLU between them -> `[...,out]`."""
+    rows = x.reshape(1, -1, x.shape[-1])
+    out = chain(rows, [weight.t().unsqueeze(0) for weight in weights], [bias.view(1, 1, -1) for bias in biases])
+    return out.view(*x.shape[:-1], -1)
 
 
 def frozen(module: nn.Module) -> Callable[..., Tensor]:

@@ -108,6 +108,52 @@ def softmax(part, logits, avail, log_probs, probs):  # type: ignore[no-untyped-d
 
 
 @nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
+def mixture(part, plain, avail, sizes, outputs):  # type: ignore[no-untyped-def]
+    """Softmax over all, mixed with the uniform distribution, over the available renormalised.
+
+    Args:
+        part: (this call's number, how many calls share the rows).
+        plain: the softmax over all actions, `[R,A]`.
+        avail: `[R,A]`.
+        sizes: (share of the uniform distribution, the smallest sum of a row).
+        outputs: written: probabilities `[R,A]`, and the sums before they are renormalised, `[R]`.
+    """
+    (epsilon, tiny), (probs, sums) = sizes, outputs
+    begin, end = _mine(part, len(plain))
+    uniform, rest = epsilon / F(plain.shape[1]), ONE - epsilon
+    for r in range(begin, end):
+        q, ok, p = plain[r], avail[r], probs[r]
+        for a in range(len(q)):
+            p[a] = rest * q[a] + uniform if ok[a] else ZERO
+        sums[r] = max(_sum(p), tiny)
+        scale = ONE / sums[r]
+        for a in range(len(q)):
+            p[a] *= scale
+
+
+@nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
+def mixture_backward(part, known, avail, sizes, grads, out):  # type: ignore[no-untyped-def]
+    """Gradient of the logits `[R,A]` from those of (logarithms, the same for below `tiny`; probabilities).
+
+    `known` is (plain, probs, sums); the rest as in `mixture`.
+    """
+    (plain, probs, sums), (grad_logs, grad_probs), (epsilon, tiny) = known, grads, sizes
+    d, every = np.empty(plain.shape[1], F), np.ones(plain.shape[1], np.bool_)
+    begin, end = _mine(part, len(plain))
+    for r in range(begin, end):
+        q, p, ok, g_log, g_p, d_logit = plain[r], probs[r], avail[r], grad_logs[r], grad_probs[r], out[r]
+        for a in range(len(p)):
+            d[a] = g_p[a] + (g_log[a] / p[a] if p[a] > tiny else ZERO)
+        shared = _masked_dot(p, d, ok) if sums[r] > tiny else ZERO
+        scale = (ONE - epsilon) / sums[r]
+        for a in range(len(p)):
+            d[a] = scale * (d[a] - shared) if ok[a] else ZERO
+        total = _masked_dot(q, d, every)
+        for a in range(len(p)):
+            d_logit[a] = q[a] * (d[a] - total)
+
+
+@nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
 def softmax_backward(part, probs, avail, grads, out):  # type: ignore[no-untyped-def]
     """Gradient of the logits from those of (log-softmax, softmax), all `[R,A]`; 0 for the unavailable."""
     grad_logs, grad_probs = grads

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch as th
 from torch import Tensor, nn
 
+from modules.dense import chain
 from modules.gru import GRU
 from modules.layers import AgentAxis, GroupedLinear
 
@@ -43,10 +44,19 @@ class Trunk(nn.Module, ABC):
 
     def forward(self, inputs: Tensor, rows: Sequence[int], hidden: Tensor | None = None) -> Tensor:
         """Features of every real step, `[G,P,H]`; `hidden [G,M,H]` is the state before the first, zeros if None."""
+        return self.body(self.first(self.packed(inputs, rows), relu=True), self.axis.counts(rows), hidden)
+
+    def packed(self, inputs: Tensor, rows: Sequence[int]) -> Tensor:
+        """The real steps' inputs, `[G,P,I]`."""
         if inputs.shape[2:] != (self.shape.n_agents, self.shape.n_inputs):
             expected = f"[B,T,{self.shape.n_agents},{self.shape.n_inputs}]"
             raise ValueError(f"agent inputs must be {expected}, got {tuple(inputs.shape)}")
-        return self.body(self.first(self.axis.pack(inputs, rows), relu=True), self.axis.counts(rows), hidden)
+        return self.axis.pack(inputs, rows)
+
+    def through(self, inputs: Tensor, rows: Sequence[int], head: GroupedLinear) -> Tensor:
+        """What `head` makes of the features of every real step, `[G,P,F]`."""
+        outputs: Tensor = head(self(inputs, rows))
+        return outputs
 
     @abstractmethod
     def body(self, x: Tensor, counts: Sequence[int], hidden: Tensor | None) -> Tensor:
@@ -82,6 +92,11 @@ class MLPTrunk(Trunk):
         out: Tensor = self.second(x, relu=True)
         return out
 
+    def through(self, inputs: Tensor, rows: Sequence[int], head: GroupedLinear) -> Tensor:
+        """All three layers at once."""
+        layers = (self.first, self.second, head)
+        return chain(self.packed(inputs, rows), [x.weight for x in layers], [x.bias for x in layers])
+
     def next_hidden(self, features: Tensor, hidden: Tensor) -> Tensor:
         """Nothing to remember."""
         return hidden
@@ -102,8 +117,7 @@ class Head(nn.Module):
 
     def forward(self, inputs: Tensor, rows: Sequence[int]) -> Tensor:
         """`[B,T,N,I]` -> `[K,B,T,N,F]`."""
-        features = self.trunk(inputs, rows)
-        return self.trunk.axis.unpack(self.head(features), rows, len(inputs))
+        return self.trunk.axis.unpack(self.trunk.through(inputs, rows, self.head), rows, len(inputs))
 
 
 class AgentNetwork(Head):

@@ -11,7 +11,8 @@ import torch as th
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from modules.layers import mlp
+from modules.layers import mlp, side_by_side
+from modules.mixers.heads import gated_sum
 from modules.mixers.mixer import Mixer, MixerShape
 from utils.errors import UserError
 
@@ -33,11 +34,11 @@ class HeadLambda(nn.Module):
 
     def forward(self, state: Tensor, actions: Tensor) -> Tensor:
         """`[B,T,S]`, `[B,T,N,U]` -> positive weights `[B,T,N]`."""
-        joint = th.cat((state, actions.flatten(-2)), dim=-1)
-        heads = (*state.shape[:-1], self.n_heads, self.n_agents)
-        gates = th.sigmoid(self.agents(state)).view(heads) * th.sigmoid(self.action(joint)).view(heads)
-        weights: Tensor = (self.key(state).abs().unsqueeze(-1) * gates).sum(-2)
-        return weights
+        key, agents, action = self.key, self.agents, self.action
+        of_state, of_actions = action.weight.split([state.shape[-1], action.in_features - state.shape[-1]], dim=1)
+        maps = side_by_side(state, [key.weight, agents.weight, of_state], [key.bias, agents.bias, action.bias])
+        taken = side_by_side(actions.flatten(-2), [of_actions])
+        return gated_sum(maps, taken, self.n_agents)
 
 
 class MLPLambda(nn.Module):

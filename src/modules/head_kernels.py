@@ -1,0 +1,58 @@
+"""The sum over heads of FOP's lambda network (`modules/mixers/heads.py`), compiled: one pass over the rows.
+
+Arrays are float32; R rows, P heads, N agents. A row of `maps [R,P+2PN]` holds the heads' keys k_p, then a_pi, then c_pi.
+"""
+
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+
+from modules.gru_kernels import FAST, ONE, sigmoid
+
+ZERO = np.float32(0.0)
+
+
+@nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
+def forward(part, maps, added, gates, out):  # type: ignore[no-untyped-def]
+    """`out [R,N]` = sum_p |k_p| sigmoid(a_pi) sigmoid(c_pi + added_pi).
+
+    Args:
+        part: (this call's number, how many calls share the rows).
+        maps: see above.
+        added: `[R,PN]`.
+        gates: `[R,2PN]`: written, the sigmoids.
+        out: `[R,N]`: written.
+    """
+    (worker, workers), n_agents, count = part, out.shape[1], added.shape[1]
+    n_heads = count // n_agents
+    for r in range(worker * len(out) // workers, (worker + 1) * len(out) // workers):
+        row, more, gate, total = maps[r], added[r], gates[r], out[r]
+        for j in range(count):
+            gate[j] = sigmoid(row[n_heads + j])
+        for j in range(count):
+            gate[count + j] = sigmoid(row[n_heads + count + j] + more[j])
+        total[:] = ZERO
+        for p in range(n_heads):
+            key, first = abs(row[p]), p * n_agents
+            for i in range(n_agents):
+                total[i] += key * gate[first + i] * gate[count + first + i]
+
+
+@nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
+def backward(part, maps, gates, grad, d_maps, d_added):  # type: ignore[no-untyped-def]
+    """Gradients of `maps` and `added` from `grad [R,N]`; see `forward`."""
+    (worker, workers), n_agents, count = part, grad.shape[1], d_added.shape[1]
+    n_heads = count // n_agents
+    for r in range(worker * len(grad) // workers, (worker + 1) * len(grad) // workers):
+        row, gate, g, d, d_more = maps[r], gates[r], grad[r], d_maps[r], d_added[r]
+        for p in range(n_heads):
+            key, first, total = abs(row[p]), p * n_agents, ZERO
+            for i in range(n_agents):
+                own, joint = gate[first + i], gate[count + first + i]
+                total += g[i] * own * joint
+                d[n_heads + first + i] = g[i] * key * joint * own * (ONE - own)
+                d_more[first + i] = g[i] * key * own * joint * (ONE - joint)
+            d[p] = total if row[p] > ZERO else (-total if row[p] < ZERO else ZERO)
+        for j in range(count):
+            d[n_heads + count + j] = d_more[j]
