@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -106,8 +106,16 @@ class MLP(nn.Sequential):
         if not tall(x, x.numel() // x.shape[-1]):
             out: Tensor = super().forward(x)
             return out
-        linear = [layer for layer in self if isinstance(layer, nn.Linear)]
-        return _rows_through(x, [layer.weight for layer in linear], [layer.bias for layer in linear])
+        return self.together([self], x)[0]
+
+    @staticmethod
+    def together(nets: Sequence[nn.Sequential], x: Tensor) -> Tensor:
+        """What K networks of the same sizes make of the same rows: `[...,I]` -> `[K,...,out]`."""
+        if not tall(x, x.numel() // x.shape[-1]):
+            return th.stack([net(x) for net in nets])
+        linear = [[layer for layer in net if isinstance(layer, nn.Linear)] for net in nets]
+        layers = list(zip(*linear, strict=True))  # of every layer, the K members'
+        return _rows_through(x, [_stack(y.weight for y in one) for one in layers], [_stack(y.bias for y in one) for one in layers])
 
 
 def mlp(*sizes: int) -> MLP:
@@ -126,14 +134,20 @@ def side_by_side(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor] 
     weight = th.cat(list(weights)) if len(weights) > 1 else weights[0]
     bias = weight.new_zeros(len(weight)) if biases is None else th.cat(list(biases))
     many = tall(x, x.numel() // x.shape[-1])
-    return _rows_through(x, [weight], [bias]) if many else F.linear(x, weight, bias)
+    return _rows_through(x, [weight.unsqueeze(0)], [bias.unsqueeze(0)])[0] if many else F.linear(x, weight, bias)
+
+
+def _stack(members: Iterable[Tensor]) -> Tensor:
+    """`[K,...]`; a view where there is only one."""
+    every = list(members)
+    return th.stack(every) if len(every) > 1 else every[0].unsqueeze(0)
 
 
 def _rows_through(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
-    """`x [...,I]` through maps with weights as in `torch.nn.Linear`, ReLU between them -> `[...,out]`."""
+    """`x [...,I]` through maps `weights [K,out,I]`, `biases [K,out]`, ReLU between them -> `[K,...,out]`."""
     rows = x.reshape(1, -1, x.shape[-1])
-    out = chain(rows, [weight.t().unsqueeze(0) for weight in weights], [bias.view(1, 1, -1) for bias in biases])
-    return out.view(*x.shape[:-1], -1)
+    out = chain(rows.expand(len(weights[0]), -1, -1), [w.transpose(1, 2) for w in weights], [b.unsqueeze(1) for b in biases])
+    return out.view(len(out), *x.shape[:-1], -1)
 
 
 def frozen(module: nn.Module) -> Callable[..., Tensor]:
@@ -169,9 +183,9 @@ class Ensemble(nn.Module):
         self, utilities: Tensor, state: Tensor, *, actions: Tensor | None = None, baseline: Tensor | None = None
     ) -> Tensor:
         """`utilities` and `baseline [K,B,T,N]`, `state [B,T,S]`, `actions [B,T,N,U]` -> `[K,B,T,1]`."""
-        return th.stack(
-            [
-                mixer(utilities[k], state, actions=actions, baseline=None if baseline is None else baseline[k])
-                for k, mixer in enumerate(self.members)
-            ]
-        )
+        first = self.first
+        first.check(utilities[0], state, actions, None if baseline is None else baseline[0])
+        # time first, as in `Mixer.forward`
+        given = (utilities.transpose(1, 2), state.transpose(0, 1), None if actions is None else actions.transpose(0, 1))
+        out: Tensor = first.mix_all(self.members, *given, None if baseline is None else baseline.transpose(1, 2))
+        return out.transpose(1, 2)

@@ -7,11 +7,14 @@ Shape legend: B episodes, T steps, N agents, S state, U encoded action, P heads.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch as th
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from modules.layers import mlp, side_by_side
+from modules.layers import MLP, mlp, side_by_side
 from modules.mixers.heads import gated_sum
 from modules.mixers.mixer import Mixer, MixerShape
 from utils.errors import UserError
@@ -34,11 +37,20 @@ class HeadLambda(nn.Module):
 
     def forward(self, state: Tensor, actions: Tensor) -> Tensor:
         """`[B,T,S]`, `[B,T,N,U]` -> positive weights `[B,T,N]`."""
-        key, agents, action = self.key, self.agents, self.action
-        of_state, of_actions = action.weight.split([state.shape[-1], action.in_features - state.shape[-1]], dim=1)
-        maps = side_by_side(state, [key.weight, agents.weight, of_state], [key.bias, agents.bias, action.bias])
-        taken = side_by_side(actions.flatten(-2), [of_actions])
-        return gated_sum(maps, taken, self.n_agents)
+        return self.together([self], state, actions)[0]
+
+    @staticmethod
+    def together(nets: Sequence[Any], state: Tensor, actions: Tensor) -> Tensor:
+        """What K networks make of the same states and actions, `[K,B,T,N]`: all their maps are two products."""
+        first = nets[0].action
+        parts = [net.action.weight.split([state.shape[-1], first.in_features - state.shape[-1]], dim=1) for net in nets]
+        weights, biases = [], []
+        for net, (of_state, _) in zip(nets, parts, strict=True):
+            weights += [net.key.weight, net.agents.weight, of_state]
+            biases += [net.key.bias, net.agents.bias, net.action.bias]
+        maps = side_by_side(state, weights, biases).unflatten(-1, (len(nets), -1))  # [B,T,K,P+2PN]
+        taken = side_by_side(actions.flatten(-2), [of_actions for _, of_actions in parts])
+        return gated_sum(maps, taken.unflatten(-1, (len(nets), -1)), nets[0].n_agents).movedim(-2, 0)
 
 
 class MLPLambda(nn.Module):
@@ -58,8 +70,14 @@ class MLPLambda(nn.Module):
 
     def forward(self, state: Tensor, actions: Tensor) -> Tensor:
         """`[B,T,S]`, `[B,T,N,U]` -> positive weights `[B,T,N]`."""
-        x = self.net(th.cat((state, actions.flatten(-2)), dim=-1))
-        weights = F.softplus(x) - F.softplus(x - self.limit) if self.limit else F.softplus(x)
+        return self.together([self], state, actions)[0]
+
+    @staticmethod
+    def together(nets: Sequence[Any], state: Tensor, actions: Tensor) -> Tensor:
+        """What K networks make of the same states and actions, `[K,B,T,N]`."""
+        limit, joint = nets[0].limit, th.cat((state, actions.flatten(-2)), dim=-1)
+        x = MLP.together([net.net for net in nets], joint)
+        weights = F.softplus(x) - F.softplus(x - limit) if limit else F.softplus(x)
         return weights + LAMBDA_FLOOR
 
 
@@ -108,22 +126,35 @@ class IGOMixer(Mixer):
         """`[B,T,N]` -> `[B,T,1]`."""
         assert actions is not None
         assert baseline is not None
-        advantages = (utilities - baseline).detach()
-        correction = (self.lambda_weights(state, actions) - 1.0) * advantages
-        q_joint: Tensor = utilities.sum(-1, keepdim=True) + self.v(state) + correction.sum(-1, keepdim=True)
-        return q_joint
+        return self.joint(utilities, baseline, self.lambda_weights(state, actions), self.v(state))
+
+    @classmethod
+    def mix_all(
+        cls, mixers: Sequence[Any], utilities: Tensor, state: Tensor, actions: Tensor | None, baseline: Tensor | None
+    ) -> Tensor:
+        """The networks of all members at once."""
+        if len(mixers) == 1:
+            return super().mix_all(mixers, utilities, state, actions, baseline)
+        assert actions is not None
+        assert baseline is not None
+        nets = [mixer.lambda_net for mixer in mixers]
+        weights, value = nets[0].together(nets, state, actions), MLP.together([mixer.v for mixer in mixers], state)
+        return cls.joint(utilities, baseline, weights, value)
+
+    @staticmethod
+    def joint(utilities: Tensor, baseline: Tensor, weights: Tensor, value: Tensor) -> Tensor:
+        """Q_jt `[...,1]` of Q_i, V_i, lambda_i `[...,N]` and V(s) `[...,1]`."""
+        correction = (weights - 1.0) * (utilities - baseline).detach()
+        return utilities.sum(-1, keepdim=True) + value + correction.sum(-1, keepdim=True)
 
 
 class LiteralIGOMixer(IGOMixer):
     """Eq. (7) differentiated as printed: Q_jt = sum_i lambda_i [Q_i - sg V_i] + V_jt(s). For the ablation."""
 
-    def mix(self, utilities: Tensor, state: Tensor, actions: Tensor | None, baseline: Tensor | None) -> Tensor:
-        """`[B,T,N]` -> `[B,T,1]`."""
-        assert actions is not None
-        assert baseline is not None
-        advantages = utilities - baseline.detach()
-        q_joint: Tensor = (self.lambda_weights(state, actions) * advantages).sum(-1, keepdim=True) + self.v(state)
-        return q_joint
+    @staticmethod
+    def joint(utilities: Tensor, baseline: Tensor, weights: Tensor, value: Tensor) -> Tensor:
+        """See `IGOMixer.joint`."""
+        return (weights * (utilities - baseline.detach())).sum(-1, keepdim=True) + value
 
 
 class DOPMixer(Mixer):

@@ -6,9 +6,11 @@ Shape legend: B episodes, T steps, N agents, S state, U length of one encoded ac
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import torch as th
 from torch import Tensor, nn
 
 
@@ -61,6 +63,13 @@ class Mixer(nn.Module, ABC):
         Returns:
             Q_tot, `[B,T,1]`.
         """
+        self.check(utilities, state, actions, baseline)
+        # time first, as batches lie in memory; to a mixer every step is a case of its own
+        optional = (None if x is None else x.transpose(0, 1) for x in (actions, baseline))
+        return self.mix(utilities.transpose(0, 1), state.transpose(0, 1), *optional).transpose(0, 1)
+
+    def check(self, utilities: Tensor, state: Tensor, actions: Tensor | None, baseline: Tensor | None) -> None:
+        """ValueError for a missing input or a wrong shape; see `forward`."""
         size = utilities.shape
         expected = {
             "state": (state, (*size[:-1], self.shape.state_dim)),
@@ -74,13 +83,19 @@ class Mixer(nn.Module, ABC):
                 raise ValueError(f"{type(self).__name__}: {name} must be {list(shape)}, got {list(tensor.shape)}")
         if size[-1] != self.shape.n_agents:
             raise ValueError(f"{type(self).__name__}: {self.shape.n_agents} agents expected, got {size[-1]}")
-        # time first, as batches lie in memory; to a mixer every step is a case of its own
-        optional = (None if x is None else x.transpose(0, 1) for x in (actions, baseline))
-        return self.mix(utilities.transpose(0, 1), state.transpose(0, 1), *optional).transpose(0, 1)
 
     @abstractmethod
     def mix(self, utilities: Tensor, state: Tensor, actions: Tensor | None, baseline: Tensor | None) -> Tensor:
         """The formula: `[B,T,N]` -> `[B,T,1]`."""
+
+    @classmethod
+    def mix_all(
+        cls, mixers: Sequence[Any], utilities: Tensor, state: Tensor, actions: Tensor | None, baseline: Tensor | None
+    ) -> Tensor:
+        """`mix` of K mixers of this class: `utilities` and `baseline [K,B,T,N]` -> `[K,B,T,1]`."""
+        each = [None] * len(mixers) if baseline is None else baseline
+        parts = zip(mixers, utilities, each, strict=True)
+        return th.stack([mixer.mix(own, state, actions, value) for mixer, own, value in parts])
 
     def regulariser(self, state: Tensor) -> Tensor | None:
         """A term of the loss besides the TD error, `[B,T,S]` -> `[B,T,1]`; None where there is none."""
