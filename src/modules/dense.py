@@ -55,14 +55,14 @@ class _Chain(th.autograd.Function):
         x, *saved = ctx.saved_tensors
         weights, outs = saved[: len(saved) // 2], saved[len(saved) // 2 :]
         workers = workers_for(2 * x.shape[1] * sum(w.numel() for w in weights))
-        d_weights = [w.new_zeros(workers, *w.shape) for w in weights]
+        d_weights = [w.new_zeros(workers, len(w), *w.shape[:0:-1]) for w in weights]  # transposed
         d_biases = [w.new_zeros(workers, len(w), 1, w.shape[2]) for w in weights]
         d_x = th.empty_like(x) if ctx.needs_input_grad[0] else x.new_empty(len(x), 0, x.shape[2])
         turned = _arrays([w.transpose(1, 2).contiguous() for w in weights])
         sums = (_arrays(d_weights), _arrays(d_biases))
         known = (x.numpy(), _arrays(outs), grad.contiguous().numpy())
         share(dense_kernels.backward, workers, turned, ctx.relu, *known, d_x.numpy(), sums)
-        totals = [total.sum(0) for total in (*d_weights, *d_biases)]
+        totals = [total.sum(0).transpose(1, 2) for total in d_weights] + [total.sum(0) for total in d_biases]
         return d_x if ctx.needs_input_grad[0] else None, None, None, *totals
 
 

@@ -84,7 +84,7 @@ def backward(part, weights, relu, x, outs, grad, d_x, sums):  # type: ignore[no-
         outs: every map's results, `[G,P,O]`; the last one's only where it has a ReLU.
         grad: of the last results, `[G,P,O]`.
         d_x: written, as `x`; or of P = 0 rows: not asked for.
-        sums: added to, one for each worker: (of every map's weights `[workers,G,I,O]`, biases `[workers,G,1,O]`).
+        sums: added to, one for each worker: (of every map's weights, transposed, `[workers,G,O,I]`, biases `[workers,G,1,O]`).
     """
     (worker, workers), last, wanted = part, len(weights) - 1, d_x.shape[1] > 0
     (groups, n_rows), widest = grad.shape[:2], 0
@@ -109,9 +109,9 @@ def backward(part, weights, relu, x, outs, grad, d_x, sums):  # type: ignore[no-
                     for j in range(width):
                         total[j] += block[m, j]
                 source = x[member] if k == 0 else outs[k - 1][g]
-                multiply(
-                    inner, width, rows, source.reshape(-1), start * inner, 1, inner, d, 0, width,
-                    sums[0][k][worker, g].reshape(-1), 0, width, True,
+                multiply(  # d^T source: what is read from memory goes through the inner loop once
+                    width, inner, rows, d, 0, 1, width, source.reshape(-1), start * inner, inner,
+                    sums[0][k][worker, g].reshape(-1), 0, inner, True,
                 )
                 turned = weights[k][g].reshape(-1)
                 if k > 0:

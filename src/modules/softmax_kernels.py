@@ -28,7 +28,7 @@ SUMS = FAST | {"reassoc"}  # vectorised sums: their order depends on the row's l
 
 
 @nb.njit(inline="always", fastmath=FAST)
-def _exp(x, out, bits, power):  # type: ignore[no-untyped-def]
+def exponential(x, out, bits, power):  # type: ignore[no-untyped-def]
     """exp(x) of x <= 0 into `out`; `power` is the memory of `bits` (int32) read as floats. NaN stays NaN."""
     for i in range(len(x)):
         t = SMALLEST if x[i] < SMALLEST else x[i]
@@ -96,7 +96,7 @@ def softmax(part, logits, avail, log_probs, probs):  # type: ignore[no-untyped-d
         last = min(first + step, end)
         for r in range(first, last):
             _shift(logits[r], avail[r], log_probs[r])
-        _exp(flat_logs[first * n_actions : last * n_actions], flat[first * n_actions : last * n_actions], bits, power)
+        exponential(flat_logs[first * n_actions : last * n_actions], flat[first * n_actions : last * n_actions], bits, power)
         for r in range(first, last):
             p, logs = probs[r], log_probs[r]
             total = _sum(p)
@@ -206,7 +206,7 @@ def soft_maximum(part, values, avail, alpha, out):  # type: ignore[no-untyped-de
             for a in range(n_actions):
                 row[a] *= scale
         used = (last - first) * n_actions
-        _exp(shifted[:used], exponentials[:used], bits, power)
+        exponential(shifted[:used], exponentials[:used], bits, power)
         for r in range(first, last):
             total = _sum(exponentials[(r - first) * n_actions : (r - first + 1) * n_actions])
             out[r] += alpha[r] * F(math.log(total))

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch as th
 from torch import Tensor
 
+from utils.scans import linear_recursion
+
 
 def continues(mask: Tensor) -> Tensor:
     """Whether step t + 1 is a real transition of the same episode: mask `[B,T,1]` -> bool `[B,T,1]`."""
@@ -38,14 +40,10 @@ def lambda_returns(
     discount = gamma * (1.0 - terminated)
     if td_lambda == 0.0:
         return reward + discount * next_value
-    # G_t = a_t + c_t G_{t+1} with c_t = gamma lambda (1 - d_t) where the episode goes on, else 0: one operation a step
+    # G_t = a_t + c_t G_{t+1} with c_t = gamma lambda (1 - d_t) where the episode goes on, else 0
     carry = th.where(continues(mask), td_lambda * discount, 0.0)
     own = reward + (discount - carry) * next_value
-    g_t, returns = th.zeros_like(own[:, 0]), []
-    for own_t, carry_t in zip(reversed(own.unbind(1)), reversed(carry.unbind(1)), strict=True):
-        g_t = th.addcmul(own_t, carry_t, g_t)
-        returns.append(g_t)
-    return th.stack(returns[::-1], dim=1)
+    return linear_recursion(own, carry)
 
 
 def tree_backup(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from modules.mixers.qmix import QMIXMixer
 
 
@@ -12,8 +10,3 @@ class NonmonotonicMixer(QMIXMixer):
 
     monotonic = False
     igm = False
-
-    @staticmethod
-    def sign(weights: Tensor) -> Tensor:
-        """Weights as the hypernetwork gives them."""
-        return weights

@@ -2,13 +2,63 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch as th
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
 from modules.layers import mlp
+from modules.mixers import qmix_kernels
 from modules.mixers.mixer import Mixer, MixerShape
+from utils.threads import share, workers_for
+
+COST = 8  # of a weight in the compiled mixing, in multiply-adds
 
 HYPER_HIDDEN = 64  # hidden units of the two weight hypernetworks, as in the second PyMARL release
+
+
+def mixing(absolute: bool, utilities: Tensor, w_1: Tensor, b_1: Tensor, w_2: Tensor, v: Tensor) -> Tensor:
+    """|w_2| . ELU(|w_1|^T q + b_1) + v, `[...,1]`, or without absolute values.
+
+    Args:
+        absolute: whether weights are made non-negative.
+        utilities: q, `[...,N]`.
+        w_1: `[...,N*E]`.
+        b_1: `[...,E]`.
+        w_2: `[...,E]`.
+        v: `[...,1]`.
+    """
+    w_1, w_2 = (w_1.abs(), w_2.abs()) if absolute else (w_1, w_2)
+    w_1 = w_1.unflatten(-1, (utilities.shape[-1], -1))
+    hidden = F.elu((utilities.unsqueeze(-1) * w_1).sum(-2) + b_1)  # [...,E]
+    return (hidden * w_2).sum(-1, keepdim=True) + v
+
+
+class _Mixing(th.autograd.Function):
+    """`mixing` in one pass; float32 on the CPU."""
+
+    @staticmethod
+    def forward(ctx: Any, absolute: bool, utilities: Tensor, *hyper: Tensor) -> Tensor:
+        q, *rows = (x.reshape(-1, x.shape[-1]).contiguous() for x in (utilities, *hyper))
+        hidden, out = th.empty_like(rows[1]), q.new_empty(len(q))
+        workers = workers_for(COST * rows[0].numel())
+        arrays = (q.numpy(), tuple(x.numpy() for x in rows), absolute, hidden.numpy(), out.numpy())
+        share(qmix_kernels.forward, workers, *arrays)
+        ctx.save_for_backward(q, rows[0], rows[2], hidden)
+        ctx.absolute, ctx.shape, ctx.workers = absolute, utilities.shape[:-1], workers
+        return out.view(*ctx.shape, 1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        q, w_1, w_2, hidden = ctx.saved_tensors
+        d_q, *d_hyper = (th.empty_like(x) for x in (q, w_1, hidden, w_2))
+        known, written = (tuple(x.numpy() for x in some) for some in (ctx.saved_tensors, d_hyper))
+        rows = grad.reshape(-1).contiguous().numpy()
+        share(qmix_kernels.backward, ctx.workers, known, ctx.absolute, rows, d_q.numpy(), written)
+        return None, *(x.view(*ctx.shape, -1) for x in (d_q, *d_hyper)), grad
 
 
 class QMIXMixer(Mixer):
@@ -28,16 +78,10 @@ class QMIXMixer(Mixer):
         self.hyper_b1 = nn.Linear(state, embed)
         self.v = mlp(state, embed, 1)
 
-    @staticmethod
-    def sign(weights: Tensor) -> Tensor:
-        """Weights made non-negative."""
-        return weights.abs()
-
     def mix(self, utilities: Tensor, state: Tensor, actions: Tensor | None, baseline: Tensor | None) -> Tensor:
         """`[B,T,N]` -> `[B,T,1]`."""
-        n_agents, embed = self.shape.n_agents, self.shape.embed_dim
-        w1 = self.sign(self.hyper_w1(state)).view(*state.shape[:-1], n_agents, embed)  # [B,T,N,embed]
-        hidden = F.elu((utilities.unsqueeze(-1) * w1).sum(-2) + self.hyper_b1(state))  # [B,T,embed]
-        w2 = self.sign(self.hyper_w2(state))  # [B,T,embed]
-        q_tot: Tensor = (hidden * w2).sum(-1, keepdim=True) + self.v(state)
-        return q_tot
+        hyper = self.hyper_w1(state), self.hyper_b1(state), self.hyper_w2(state), self.v(state)
+        if utilities.device.type == "cpu" and utilities.dtype == th.float32:
+            q_tot: Tensor = _Mixing.apply(self.monotonic, utilities, *hyper)
+            return q_tot
+        return mixing(self.monotonic, utilities, *hyper)

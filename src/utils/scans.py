@@ -1,0 +1,29 @@
+"""Recursions over the steps of a batch, compiled on the CPU."""
+
+from __future__ import annotations
+
+import numba as nb
+import torch as th
+from torch import Tensor
+
+
+@nb.njit(cache=True, fastmath={"contract"})  # type: ignore[untyped-decorator]
+def _backwards(own, carry, out):  # type: ignore[no-untyped-def]
+    for row in range(own.shape[0]):
+        later = own.dtype.type(0.0)
+        for t in range(own.shape[1] - 1, -1, -1):
+            later = own[row, t] + carry[row, t] * later
+            out[row, t] = later
+
+
+def linear_recursion(own: Tensor, carry: Tensor) -> Tensor:
+    """G_t = a_t + c_t G_{t+1} with nothing after the last step: a `own`, c `carry`, both `[B,T,1]` -> `[B,T,1]`."""
+    if own.device.type == "cpu" and not (th.is_grad_enabled() and (own.requires_grad or carry.requires_grad)):
+        out = th.empty(own.shape, dtype=own.dtype)
+        _backwards(own.squeeze(-1).contiguous().numpy(), carry.squeeze(-1).contiguous().numpy(), out.squeeze(-1).numpy())
+        return out
+    g_t, returns = th.zeros_like(own[:, 0]), []
+    for own_t, carry_t in zip(reversed(own.unbind(1)), reversed(carry.unbind(1)), strict=True):
+        g_t = th.addcmul(own_t, carry_t, g_t)
+        returns.append(g_t)
+    return th.stack(returns[::-1], dim=1)
