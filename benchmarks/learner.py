@@ -14,6 +14,7 @@ a run.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import statistics
 import sys
@@ -32,6 +33,7 @@ from weights import PUBLISHED, published_weights
 
 from components.episode_buffer import TrainBatch
 from learners import Learner
+from modules import dense_kernels, gru_kernels
 from utils.cuda_graphs import is_recorded
 from utils.errors import UserError, nearest
 from utils.threads import share
@@ -49,25 +51,39 @@ def gemm_rate(device: th.device) -> float:
     return 2 * size**3 / min(seconds(lambda: a @ b) for _ in range(3))
 
 
-def _linear_flops(x: Any, weight: Any, *_: Any, **__: Any) -> int:
-    """Of oneDNN's product of `x [P,I]` and `weight [O,I]`, from the two shapes."""
-    return 2 * int(x[0]) * int(weight[0]) * int(weight[1])
+def _kernel_flops(kernel: Any, args: Any) -> int:
+    """Of the matrix products in one call of a compiled kernel of the GRU or of dense layers, from its arguments."""
+    if kernel in (gru_kernels.forward, gru_kernels.backward):
+        rows, weights = int(args[0].sum()), args[1][:2]  # of the input, recurrent
+        wanted = kernel is gru_kernels.backward and args[4][0].shape[1] > 0
+    elif kernel in (dense_kernels.forward, dense_kernels.backward):
+        rows, weights = (args[3] if kernel is dense_kernels.forward else args[2][0]).shape[1], args[0]
+        wanted = kernel is dense_kernels.backward and args[4].shape[1] > 0
+    else:
+        return 0
+    total = sum(weight.size for weight in weights)
+    if kernel in (gru_kernels.forward, dense_kernels.forward):
+        return 2 * rows * total
+    unasked = 0 if wanted else weights[0].size
+    return 2 * rows * (2 * total - unasked)  # gradients of weights, and of what they are applied to
 
 
 def count_flops(learner: Learner, batch: TrainBatch) -> int:
-    """Of the matrix products of one update, forward and backward, those inside the compiled recurrence included."""
-    recurrent = 0
+    """Of the matrix products of one update, forward and backward, those inside compiled kernels included."""
+    compiled = 0
 
-    def counted(kernel: Any, workers: int, counts: Any, weights: Any, *rest: Any) -> None:
-        nonlocal recurrent
-        weight = weights[0] if isinstance(weights, tuple) else weights  # [G,H,3H], or turned in the backward pass
-        recurrent += 2 * int(counts.sum()) * weight.size
-        share(kernel, workers, counts, weights, *rest)
+    def counted(kernel: Any, workers: int, *args: Any) -> None:
+        nonlocal compiled
+        compiled += _kernel_flops(kernel, args)
+        share(kernel, workers, *args)
 
-    mapping = {th.ops.mkldnn._linear_pointwise: _linear_flops}
-    with mock.patch("modules.gru.share", counted), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
+    patched = (mock.patch(f"modules.{name}.share", counted) for name in ("gru", "dense"))
+    with contextlib.ExitStack() as stack:
+        for one in patched:
+            stack.enter_context(one)
+        counter = stack.enter_context(FlopCounterMode(display=False))
         learner.update(batch, T_ENV)
-    return int(counter.get_total_flops()) + recurrent
+    return int(counter.get_total_flops()) + compiled
 
 
 def added_memory(learner: Learner, batch: TrainBatch) -> float | None:

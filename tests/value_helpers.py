@@ -78,6 +78,10 @@ class Constant(nn.Module):
     def forward(self, state, *_):
         return self.numbers.expand(*state.shape[:-1], len(self.numbers))
 
+    @staticmethod
+    def together(nets, state, *_):
+        return th.stack([net(state) for net in nets])
+
 
 def one_step_batch(info, joint, rewards):
     """Episodes of one transition of two agents in a game with one state: joint actions `[B,2,1]`, rewards `[B]`."""

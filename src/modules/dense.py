@@ -60,8 +60,8 @@ class _Chain(th.autograd.Function):
         d_x = th.empty_like(x) if ctx.needs_input_grad[0] else x.new_empty(len(x), 0, x.shape[2])
         turned = _arrays([w.transpose(1, 2).contiguous() for w in weights])
         sums = (_arrays(d_weights), _arrays(d_biases))
-        known = (x.numpy(), _arrays(outs), grad.contiguous().numpy())
-        share(dense_kernels.backward, workers, turned, ctx.relu, *known, d_x.numpy(), sums)
+        known, rows = (x.numpy(), _arrays(outs)), grad.contiguous().numpy()
+        share(dense_kernels.backward, workers, turned, ctx.relu, known, rows, d_x.numpy(), sums)
         totals = [total.sum(0).transpose(1, 2) for total in d_weights] + [total.sum(0) for total in d_biases]
         return d_x if ctx.needs_input_grad[0] else None, None, None, *totals
 

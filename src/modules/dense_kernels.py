@@ -1,4 +1,4 @@
-"""Affine maps one after the other on the CPU, compiled by numba: a block of rows goes through all of them in the caches.
+"""Affine maps one after the other on the CPU, compiled by numba: blocks of rows go through all of them in the caches.
 
 Workers take turns at blocks. A row's result depends neither on the rows beside it nor on the number of threads; sums
 over rows, which weights' gradients are, are one for each worker.
@@ -55,10 +55,9 @@ def forward(part, weights, biases, relu, x, outs):  # type: ignore[no-untyped-de
                 inner, width = weights[k].shape[1:]
                 kept = k == last or outs[k].shape[1] == n_rows
                 out, here = outs[k][g if kept else worker], start if kept else 0
-                multiply(
-                    rows, width, inner, source.reshape(-1), first * inner, inner, 1, weights[k][g].reshape(-1), 0,
-                    width, out.reshape(-1), here * width, width, False,
-                )
+                given, weight = (source.reshape(-1), first * inner, inner, 1), weights[k][g].reshape(-1)
+                target = (out.reshape(-1), here * width, width)
+                multiply((rows, width, inner), given, (weight, 0, width), target, False)
                 _finish(out[here : here + rows], biases[k][g], relu or k < last)
                 source, first = out, here
 
@@ -72,21 +71,37 @@ def _through_relu(d, out):  # type: ignore[no-untyped-def]
             row[j] = row[j] if result[j] > F(0.0) else F(0.0)
 
 
+@nb.njit(inline="always", fastmath=FAST)
+def _copy(rows, out):  # type: ignore[no-untyped-def]
+    for m in range(len(rows)):
+        row, copy = rows[m], out[m]
+        for j in range(len(row)):
+            copy[j] = row[j]
+
+
+@nb.njit(inline="always", fastmath=FAST)
+def _add_rows(rows, total):  # type: ignore[no-untyped-def]
+    for m in range(len(rows)):
+        row = rows[m]
+        for j in range(len(row)):
+            total[j] += row[j]
+
+
 @nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
-def backward(part, weights, relu, x, outs, grad, d_x, sums):  # type: ignore[no-untyped-def]
+def backward(part, weights, relu, known, grad, d_x, sums):  # type: ignore[no-untyped-def]
     """Gradients, the last map first; see `forward`.
 
     Args:
         part: (this call's number, how many calls share the rows).
         weights: of every map, transposed, `[G,O,I]`.
         relu: whether the last map has a ReLU.
-        x: inputs.
-        outs: every map's results, `[G,P,O]`; the last one's only where it has a ReLU.
+        known: (inputs x, every map's results `[G,P,O]`).
         grad: of the last results, `[G,P,O]`.
         d_x: written, as `x`; or of P = 0 rows: not asked for.
-        sums: added to, one for each worker: (of every map's weights, transposed, `[workers,G,O,I]`, biases `[workers,G,1,O]`).
+        sums: added to, one for each worker: (of every map's weights, transposed, `[workers,G,O,I]`, of its biases
+            `[workers,G,1,O]`).
     """
-    (worker, workers), last, wanted = part, len(weights) - 1, d_x.shape[1] > 0
+    (worker, workers), (x, outs), last, wanted = part, known, len(weights) - 1, d_x.shape[1] > 0
     (groups, n_rows), widest = grad.shape[:2], 0
     for k in range(last + 1):
         widest = max(widest, weights[k].shape[1])
@@ -95,28 +110,22 @@ def backward(part, weights, relu, x, outs, grad, d_x, sums):  # type: ignore[no-
         rows = min(ROWS, n_rows - start)
         for g in range(groups):
             member, width = min(g, len(x) - 1), grad.shape[2]
-            block = d[: rows * width].reshape(rows, width)
-            for m in range(rows):
-                for j in range(width):
-                    block[m, j] = grad[g, start + m, j]
+            _copy(grad[g, start : start + rows], d[: rows * width].reshape(rows, width))
             for k in range(last, -1, -1):
                 width, inner = weights[k].shape[1:]
                 block = d[: rows * width].reshape(rows, width)
                 if relu or k < last:
                     _through_relu(block, outs[k][g, start : start + rows])
-                total = sums[1][k][worker, g, 0]
-                for m in range(rows):
-                    for j in range(width):
-                        total[j] += block[m, j]
+                _add_rows(block, sums[1][k][worker, g, 0])
                 source = x[member] if k == 0 else outs[k - 1][g]
-                multiply(  # d^T source: what is read from memory goes through the inner loop once
-                    width, inner, rows, d, 0, 1, width, source.reshape(-1), start * inner, inner,
-                    sums[0][k][worker, g].reshape(-1), 0, inner, True,
-                )
-                turned = weights[k][g].reshape(-1)
+                # d^T source: what is read from memory goes through the innermost loop once
+                given = (source.reshape(-1), start * inner, inner)
+                d_weight = (sums[0][k][worker, g].reshape(-1), 0, inner)
+                multiply((width, inner, rows), (d, 0, 1, width), given, d_weight, True)
+                turned, sizes = (weights[k][g].reshape(-1), 0, inner), (rows, inner, width)
                 if k > 0:
-                    multiply(rows, inner, width, d, 0, width, 1, turned, 0, inner, d_next, 0, inner, False)
+                    multiply(sizes, (d, 0, width, 1), turned, (d_next, 0, inner), False)
                     d, d_next = d_next, d
                 elif wanted:
-                    target = d_x[member].reshape(-1)
-                    multiply(rows, inner, width, d, 0, width, 1, turned, 0, inner, target, start * inner, inner, member < g)
+                    target = (d_x[member].reshape(-1), start * inner, inner)
+                    multiply(sizes, (d, 0, width, 1), turned, target, member < g)

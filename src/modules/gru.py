@@ -24,6 +24,10 @@ from modules import gru_kernels
 from utils.threads import share, workers_for
 
 
+def _arrays(tensors: Sequence[Tensor]) -> tuple[np.ndarray, ...]:
+    return tuple(tensor.numpy() for tensor in tensors)
+
+
 class _CompiledGRU(th.autograd.Function):
     """h_t = (1 - z) n + z h_{t-1} for all packed rows, in one node of the graph; float32 on the CPU.
 
@@ -33,7 +37,14 @@ class _CompiledGRU(th.autograd.Function):
 
     @staticmethod
     def forward(  # noqa: PLR0913 - autograd passes every tensor by itself
-        ctx: Any, x: Tensor, h_0: Tensor, w_in: Tensor, b_in: Tensor, weight: Tensor, bias: Tensor, counts: list[int],
+        ctx: Any,
+        x: Tensor,
+        h_0: Tensor,
+        w_in: Tensor,
+        b_in: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        counts: list[int],
         keep: bool,
     ) -> Tensor:
         (groups, rows, _), size = x.shape, weight.shape[1]
@@ -44,8 +55,8 @@ class _CompiledGRU(th.autograd.Function):
             (inside[:, : 2 * size] + outside[:, : 2 * size], outside[:, 2 * size :], inside[:, 2 * size :]), 1
         )
         steps, workers = np.array(counts, np.int64), workers_for(rows * (w_in.numel() + weight.numel()))
-        arrays = (y.numpy() for y in (biases, x, h_0, hidden, saved))
-        share(gru_kernels.forward, workers, steps, (w_in.numpy(), weight.numpy()), *arrays)
+        arrays = (_arrays(some) for some in ((w_in, weight, biases), (x, h_0), (hidden, saved)))
+        share(gru_kernels.forward, workers, steps, *arrays)
         ctx.save_for_backward(hidden, saved, x, h_0, w_in, weight)
         ctx.counts = counts
         return hidden
@@ -60,13 +71,22 @@ class _CompiledGRU(th.autograd.Function):
         d_x = x.new_empty(groups, rows if ctx.needs_input_grad[0] else 0, x.shape[2])
         d_h = grad.new_zeros(groups, counts[0], size)
         turned = w_in.transpose(1, 2).contiguous(), weight.roll(size, -1).transpose(1, 2).contiguous()
-        arrays = [tuple(y.numpy() for y in some) for some in (turned, (x, h_0, hidden, saved), sums)]
-        outputs = (grad.contiguous().numpy(), d_x.numpy(), d_h.numpy(), arrays[2])
-        share(gru_kernels.backward, workers, np.array(counts, np.int64), *arrays[:2], *outputs)
+        known, rows, written = (x, h_0, hidden, saved), grad.contiguous().numpy(), (d_x, d_h)
+        arrays = (_arrays(turned), _arrays(known), rows, _arrays(written), _arrays(sums))
+        share(gru_kernels.backward, workers, np.array(counts, np.int64), *arrays)
         d_in, d_weight, d_bias = (total.sum(0) for total in sums)
         d_bias = d_bias.unsqueeze(1)
         d_biases = d_bias[..., size:], d_bias[..., : 3 * size].roll(-size, -1)
-        return d_x if ctx.needs_input_grad[0] else None, d_h, d_in, d_biases[0], d_weight.roll(-size, -1), d_biases[1], None, None
+        return (
+            d_x if ctx.needs_input_grad[0] else None,
+            d_h,
+            d_in,
+            d_biases[0],
+            d_weight.roll(-size, -1),
+            d_biases[1],
+            None,
+            None,
+        )
 
 
 def _stock(

@@ -57,20 +57,18 @@ def _gates(x, inner, b, old, after):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
-def forward(part, counts, weights, bias, x, h_0, hidden, saved):  # type: ignore[no-untyped-def]
+def forward(part, counts, weights, given, written):  # type: ignore[no-untyped-def]
     """All steps.
 
     Args:
         part: (this call's number, how many calls share the rows).
         counts: rows of every step.
-        weights: (input weights `[G,I,3H]`, recurrent ones `[G,H,3H]`), columns r, z, n.
-        bias: of r, z, n outside of r's reach, n within, `[G,4H]`.
-        x: inputs, `[G,P,I]`.
-        h_0: state before the first step, `[G,M,H]`.
-        hidden: `[G,P,H]`: written, h_t.
-        saved: `[G,P,4H]`: written for `backward`, r, z, n and h_{t-1} W_n + b_n; or of P = 0 rows: not kept.
+        weights: (input weights `[G,I,3H]`, recurrent ones `[G,H,3H]`, both with columns r, z, n; biases of r, z, n
+            outside of r's reach, n within, `[G,4H]`).
+        given: (inputs x `[G,P,I]`, state before the first step h_0 `[G,M,H]`).
+        written: (h_t `[G,P,H]`; r, z, n and h_{t-1} W_n + b_n `[G,P,4H]` for `backward`, or of P = 0 rows: not kept).
     """
-    (worker, workers), (w_in, w_hidden) = part, weights
+    (worker, workers), (w_in, w_hidden, bias), (x, h_0), (hidden, saved) = part, weights, given, written
     n_in, size = x.shape[2], hidden.shape[2]
     gates, keep = np.empty((ROWS, 4 * size), F), saved.shape[1] > 0
     memory = gates.reshape(-1)
@@ -81,16 +79,12 @@ def forward(part, counts, weights, bias, x, h_0, hidden, saved):  # type: ignore
             before = h_0[g].reshape(-1) if t == 0 else states[previous * size : start * size]
             for first in range(worker, counts[t], ROWS * workers):
                 rows = min(ROWS, (counts[t] - first + workers - 1) // workers)
-                place, apart = (start + first) * n_in, workers * n_in
-                multiply(rows, 3 * size, n_in, inputs, place, apart, 1, of_in, 0, 3 * size, memory, 0, 4 * size, False)
-                place, apart = first * size, workers * size
-                multiply(
-                    rows, 2 * size, size, before, place, apart, 1, of_hidden, 0, 3 * size, memory, 0, 4 * size, True
-                )
-                multiply(
-                    rows, size, size, before, place, apart, 1, of_hidden, 2 * size, 3 * size, memory, 3 * size, 4 * size,
-                    False,
-                )
+                new = (inputs, (start + first) * n_in, workers * n_in, 1)
+                past = (before, first * size, workers * size, 1)
+                multiply((rows, 3 * size, n_in), new, (of_in, 0, 3 * size), (memory, 0, 4 * size), False)
+                multiply((rows, 2 * size, size), past, (of_hidden, 0, 3 * size), (memory, 0, 4 * size), True)
+                n_part, inner_n = (of_hidden, 2 * size, 3 * size), (memory, 3 * size, 4 * size)
+                multiply((rows, size, size), past, n_part, inner_n, False)
                 for m in range(rows):
                     row, here = gates[m], first + m * workers
                     old = before[here * size : (here + 1) * size]
@@ -127,7 +121,7 @@ def _through_gates(d, x, old, out, kept, d_bias):  # type: ignore[no-untyped-def
 
 
 @nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
-def backward(part, counts, weights, known, grad, d_x, d_h, sums):  # type: ignore[no-untyped-def]
+def backward(part, counts, weights, known, grad, written, sums):  # type: ignore[no-untyped-def]
     """Gradients, the last step first; see `forward`.
 
     Args:
@@ -136,12 +130,11 @@ def backward(part, counts, weights, known, grad, d_x, d_h, sums):  # type: ignor
         weights: transposed, (input weights `[G,3H,I]`, recurrent ones `[G,3H,H]` with rows n, r, z).
         known: (x, h_0, hidden, saved).
         grad: of the outputs, `[G,P,H]`.
-        d_x: written, `[G,P,I]`; or of P = 0 rows: not asked for.
-        d_h: `[G,M,H]`, zeros in, gradient of h_0 out.
+        written: (gradients of x `[G,P,I]`, or of P = 0 rows: not asked for; of h_0 `[G,M,H]`, zeros in).
         sums: added to, one for each worker: of the input weights `[workers,G,I,3H]`, the recurrent ones
             `[workers,G,H,3H]` with columns n, r, z, the biases `[workers,G,4H]` in the order n, r, z, n outside of r.
     """
-    (worker, workers), (w_in, w_hidden), (x, h_0, hidden, saved) = part, weights, known
+    (worker, workers), (w_in, w_hidden), (x, h_0, hidden, saved), (d_x, d_h) = part, weights, known, written
     n_in, size = x.shape[2], hidden.shape[2]
     d, d_gates = np.empty(size, F), np.empty((ROWS, 4 * size), F)
     memory, wanted = d_gates.reshape(-1), d_x.shape[1] > 0
@@ -163,13 +156,13 @@ def backward(part, counts, weights, known, grad, d_x, d_h, sums):  # type: ignor
                     old = past[here * size : (here + 1) * size]
                     _through_gates(d, saved[g, start + here], old, d_gates[m], carry, sums[2][worker, g])
                 place, apart = first * size, workers * size
-                multiply(
-                    rows, size, 3 * size, memory, 0, 4 * size, 1, of_hidden, 0, size, carries, place, apart, True
-                )
-                multiply(size, 3 * size, rows, past, place, 1, apart, memory, 0, 4 * size, d_hidden, 0, 3 * size, True)
+                inside, outside = (memory, 0, 4 * size), (memory, size, 4 * size)
+                turned = (past, place, 1, apart)
+                carry_out = (carries, place, apart)
+                multiply((rows, size, 3 * size), (memory, 0, 4 * size, 1), (of_hidden, 0, size), carry_out, True)
+                multiply((size, 3 * size, rows), turned, inside, (d_hidden, 0, 3 * size), True)
                 place, apart = (start + first) * n_in, workers * n_in
-                multiply(n_in, 3 * size, rows, inputs, place, 1, apart, memory, size, 4 * size, d_in, 0, 3 * size, True)
+                multiply((n_in, 3 * size, rows), (inputs, place, 1, apart), outside, (d_in, 0, 3 * size), True)
                 if wanted:
-                    multiply(
-                        rows, n_in, 3 * size, memory, size, 4 * size, 1, of_in, 0, n_in, d_inputs, place, apart, False
-                    )
+                    d_row = (d_inputs, place, apart)
+                    multiply((rows, n_in, 3 * size), (memory, size, 4 * size, 1), (of_in, 0, n_in), d_row, False)

@@ -1,6 +1,6 @@
 """The sum over heads of FOP's lambda network (`modules/mixers/heads.py`), compiled: one pass over the rows.
 
-Arrays are float32; R rows, P heads, N agents. A row of `maps [R,P+2PN]` holds the heads' keys k_p, then a_pi, then c_pi.
+Arrays are float32; R rows, P heads, N agents. A row of `maps [R,P+2PN]` holds the keys k_p, then a_pi, then c_pi.
 """
 
 from __future__ import annotations

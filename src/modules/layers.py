@@ -115,7 +115,9 @@ class MLP(nn.Sequential):
             return th.stack([net(x) for net in nets])
         linear = [[layer for layer in net if isinstance(layer, nn.Linear)] for net in nets]
         layers = list(zip(*linear, strict=True))  # of every layer, the K members'
-        return _rows_through(x, [_stack(y.weight for y in one) for one in layers], [_stack(y.bias for y in one) for one in layers])
+        return _rows_through(
+            x, [_stack(y.weight for y in one) for one in layers], [_stack(y.bias for y in one) for one in layers]
+        )
 
 
 def mlp(*sizes: int) -> MLP:
@@ -146,7 +148,9 @@ def _stack(members: Iterable[Tensor]) -> Tensor:
 def _rows_through(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
     """`x [...,I]` through maps `weights [K,out,I]`, `biases [K,out]`, ReLU between them -> `[K,...,out]`."""
     rows = x.reshape(1, -1, x.shape[-1])
-    out = chain(rows.expand(len(weights[0]), -1, -1), [w.transpose(1, 2) for w in weights], [b.unsqueeze(1) for b in biases])
+    out = chain(
+        rows.expand(len(weights[0]), -1, -1), [w.transpose(1, 2) for w in weights], [b.unsqueeze(1) for b in biases]
+    )
     return out.view(len(out), *x.shape[:-1], -1)
 
 

@@ -96,7 +96,9 @@ def softmax(part, logits, avail, log_probs, probs):  # type: ignore[no-untyped-d
         last = min(first + step, end)
         for r in range(first, last):
             _shift(logits[r], avail[r], log_probs[r])
-        exponential(flat_logs[first * n_actions : last * n_actions], flat[first * n_actions : last * n_actions], bits, power)
+        exponential(
+            flat_logs[first * n_actions : last * n_actions], flat[first * n_actions : last * n_actions], bits, power
+        )
         for r in range(first, last):
             p, logs = probs[r], log_probs[r]
             total = _sum(p)

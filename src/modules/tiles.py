@@ -20,6 +20,11 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+# one compiled function for all callers, whichever of their numbers are constants
+SIGNATURE = (
+    "void(UniTuple(int64, 3), Tuple((float32[::1], int64, int64, int64)), Tuple((float32[::1], int64, int64)), "
+    "Tuple((float32[::1], int64, int64)), boolean)"
+)
 F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 NUMBER = 4  # bytes; what the addresses are multiples of
 
@@ -65,32 +70,26 @@ def _tile_loop(builder: Any, rows: Sequence[Any], column: Any, outs: Sequence[An
 
 
 def _make_tile(height: int, width: int) -> Callable[..., None]:
-    """The product for a tile of `height x width` numbers, as a function for compiled code.
-
-    Its arguments are three arrays, each followed by the place of its first number and its distances between
-    neighbours along the tile's rows and along k, or what of them it needs: see `multiply`.
-    """
+    """The product for a tile of `height x width` numbers, as a function for compiled code; see `multiply`."""
 
     @intrinsic
-    def tile(typing_context, a, a_0, a_m, a_k, b, b_0, b_k, out, o_0, o_m, inner, add):  # type: ignore[no-untyped-def]
-        number = types.int64
-        signature = types.void(
-            a, number, number, number, b, number, number, out, number, number, number, types.boolean
-        )
+    def tile(typing_context, inner, a, b, out, add):  # type: ignore[no-untyped-def]
+        signature = types.void(inner, a, b, out, add)
 
         def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            a, a_0, a_m, a_k, b, b_0, b_k, out, o_0, o_m, inner, add = values
-
-            def place(index: int, first: Any) -> Any:
-                array = context.make_array(signature.args[index])(context, builder, values[index])
-                return builder.gep(array.data, [first])
+            def operand(index: int) -> tuple[Any, list[Any]]:
+                """Address of the first number, and the distances."""
+                memory, first, *distances = cgutils.unpack_tuple(builder, values[index])
+                array = context.make_array(signature.args[index][0])(context, builder, memory)
+                return builder.gep(array.data, [first]), distances
 
             def rows(start: Any, distance: Any) -> list[Any]:
                 return [builder.gep(start, [builder.mul(distance, ir.Constant(I64, m))]) for m in range(height)]
 
+            (of_a, (a_m, a_k)), (of_b, (b_k,)), (of_out, (o_m,)) = operand(1), operand(2), operand(3)
             pointer = ir.VectorType(F32, width).as_pointer()
-            outs = [builder.bitcast(row, pointer) for row in rows(place(7, o_0), o_m)]
-            _tile_loop(builder, rows(place(0, a_0), a_m), place(4, b_0), outs, (a_k, b_k, inner, add))
+            outs = [builder.bitcast(row, pointer) for row in rows(of_out, o_m)]
+            _tile_loop(builder, rows(of_a, a_m), of_b, outs, (a_k, b_k, values[0], values[4]))
             return context.get_dummy_value()
 
         return signature, emit
@@ -103,17 +102,17 @@ def _make_panel(width: int) -> Callable[..., None]:
     """`multiply` for `width` columns: tiles of six rows, what is left in tiles of two and one."""
     six, two, one = (_make_tile(height, width) for height in (6, 2, 1))
 
-    @nb.njit(error_model="numpy")  # type: ignore[untyped-decorator]
-    def panel(rows, a, a_0, a_m, a_k, b, b_0, b_k, out, o_0, o_m, inner, add):  # type: ignore[no-untyped-def]
-        m = 0
+    @nb.njit(error_model="numpy")
+    def panel(rows, inner, a, b, out, add):  # type: ignore[no-untyped-def]
+        (x, a_0, a_m, a_k), (y, o_0, o_m), m = a, out, 0
         while rows - m >= 6:  # noqa: PLR2004
-            six(a, a_0 + m * a_m, a_m, a_k, b, b_0, b_k, out, o_0 + m * o_m, o_m, inner, add)
+            six(inner, (x, a_0 + m * a_m, a_m, a_k), b, (y, o_0 + m * o_m, o_m), add)
             m += 6
         while rows - m >= 2:  # noqa: PLR2004
-            two(a, a_0 + m * a_m, a_m, a_k, b, b_0, b_k, out, o_0 + m * o_m, o_m, inner, add)
+            two(inner, (x, a_0 + m * a_m, a_m, a_k), b, (y, o_0 + m * o_m, o_m), add)
             m += 2
         if m < rows:
-            one(a, a_0 + m * a_m, a_m, a_k, b, b_0, b_k, out, o_0 + m * o_m, o_m, inner, add)
+            one(inner, (x, a_0 + m * a_m, a_m, a_k), b, (y, o_0 + m * o_m, o_m), add)
 
     made: Callable[..., None] = panel
     return made
@@ -122,29 +121,29 @@ def _make_panel(width: int) -> Callable[..., None]:
 _PANEL_16, _PANEL_8, _PANEL_4, _PANEL_2, _PANEL_1 = (_make_panel(width) for width in (16, 8, 4, 2, 1))
 
 
-@nb.njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def multiply(rows, width, inner, a, a_0, a_m, a_k, b, b_0, b_k, out, o_0, o_m, add):  # type: ignore[no-untyped-def]
-    """out[m, n] (+)= sum_k a[m, k] b[k, n] for `rows` m, `width` n and `inner` k, at least one of each.
+@nb.njit(SIGNATURE, cache=True, error_model="numpy")
+def multiply(sizes, a, b, out, add):  # type: ignore[no-untyped-def]
+    """out[m, n] = sum_k a[m, k] b[k, n], or `+=` with `add`.
 
     Args:
-        rows, width, inner: sizes.
-        a, a_0, a_m, a_k: one-dimensional memory; a[m, k] lies at a_0 + m a_m + k a_k.
-        b, b_0, b_k: b[k, n] lies at b_0 + k b_k + n.
-        out, o_0, o_m: out[m, n] lies at o_0 + m o_m + n. Overlaps neither of the others.
+        sizes: (rows m, columns n, terms k), at least one of each.
+        a: (one-dimensional memory, place of a[0, 0], distance of neighbours in m, in k).
+        b: (memory, place of b[0, 0], distance in k); neighbours in n lie side by side.
+        out: (memory, place of out[0, 0], distance in m); side by side in n; overlaps neither `a` nor `b`.
         add: whether the product is added to what `out` holds.
     """
-    n = 0
+    (rows, width, inner), (w, b_0, b_k), (y, o_0, o_m), n = sizes, b, out, 0
     while width - n >= 16:  # noqa: PLR2004
-        _PANEL_16(rows, a, a_0, a_m, a_k, b, b_0 + n, b_k, out, o_0 + n, o_m, inner, add)
+        _PANEL_16(rows, inner, a, (w, b_0 + n, b_k), (y, o_0 + n, o_m), add)
         n += 16
     if width - n >= 8:  # noqa: PLR2004
-        _PANEL_8(rows, a, a_0, a_m, a_k, b, b_0 + n, b_k, out, o_0 + n, o_m, inner, add)
+        _PANEL_8(rows, inner, a, (w, b_0 + n, b_k), (y, o_0 + n, o_m), add)
         n += 8
     if width - n >= 4:  # noqa: PLR2004
-        _PANEL_4(rows, a, a_0, a_m, a_k, b, b_0 + n, b_k, out, o_0 + n, o_m, inner, add)
+        _PANEL_4(rows, inner, a, (w, b_0 + n, b_k), (y, o_0 + n, o_m), add)
         n += 4
     if width - n >= 2:  # noqa: PLR2004
-        _PANEL_2(rows, a, a_0, a_m, a_k, b, b_0 + n, b_k, out, o_0 + n, o_m, inner, add)
+        _PANEL_2(rows, inner, a, (w, b_0 + n, b_k), (y, o_0 + n, o_m), add)
         n += 2
     if n < width:
-        _PANEL_1(rows, a, a_0, a_m, a_k, b, b_0 + n, b_k, out, o_0 + n, o_m, inner, add)
+        _PANEL_1(rows, inner, a, (w, b_0 + n, b_k), (y, o_0 + n, o_m), add)

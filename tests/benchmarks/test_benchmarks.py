@@ -41,7 +41,7 @@ def test_counted_flops_of_vdn(lengths):
 
 
 def test_counted_flops_do_not_depend_on_the_route():
-    """oneDNN's products count like the others: a tall batch against the sum over its halves."""
+    """Products of compiled kernels count like the others: a tall batch against the sum over its halves."""
     learner = batches.make_learner("vdn", INFO, {})
     small, large = (batches.random_batch(INFO, [9] * count) for count in (32, 128))
     counts = [learner_benchmark.count_flops(learner, batch) for batch in (small, large)]

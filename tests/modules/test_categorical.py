@@ -3,7 +3,13 @@
 import pytest
 import torch as th
 
-from modules.categorical import inverse_cdf, masked_expectation, masked_softmax, soft_maximum
+from modules.categorical import (
+    inverse_cdf,
+    masked_expectation,
+    masked_softmax,
+    mixture_then_masked,
+    soft_maximum,
+)
 
 LAYOUTS = {"plain": (0, 1, 2, 3), "time first": (1, 0, 2, 3), "agents first": (2, 0, 1, 3)}
 
@@ -92,3 +98,23 @@ def test_not_a_number_stays_one():
     assert masked_softmax(logits, avail)[1][0].isnan().all()
     assert masked_softmax(logits, avail)[1][1].isfinite().all()
     assert soft_maximum(logits, avail, th.ones(())).isnan().tolist() == [True, False]
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_mixture_then_masked(layout, epsilon):
+    """Values and gradients, rows with nothing available and hopeless actions included."""
+    th.manual_seed(0)
+    logits, avail = laid_out(4 * th.randn(4, 7, 3, 9), LAYOUTS[layout]), th.rand(4, 7, 3, 9) < 0.6
+    logits[1, 2, 0, 3], avail[0, 0, 0] = -200.0, False
+    results = []
+    for cast in (th.float32, th.float64):
+        x = logits.to(cast).requires_grad_()
+        log_probs, probs = mixture_then_masked(x, avail, epsilon)
+        assert not probs[~avail].any()
+        factor = th.sin(th.arange(probs.numel(), dtype=cast)).view(probs.shape)
+        loss = (factor * probs).sum() + (factor.cos() * log_probs.clamp(min=-20.0)).masked_fill(~avail, 0.0).sum()
+        results.append([log_probs.clamp(min=-20.0), probs, th.autograd.grad(loss, x)[0]])
+    for single, double in zip(*results, strict=True):
+        assert (single - double).abs().max() < 2e-6 * max(1.0, double.abs().max().item())
+    assert results[0][1].sum(-1)[avail.any(-1)].sub(1.0).abs().max() < 1e-6
