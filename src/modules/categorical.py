@@ -16,14 +16,10 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
 from modules import softmax_kernels as kernels
-from utils.threads import share, workers_for
+from utils.threads import share, takes_kernels, workers_for
 
 TINY = 1e-20  # keeps logarithms and a row without any available action finite
 COST = 16  # of one number in these kernels, in multiply-adds
-
-
-def _compiled(x: Tensor) -> bool:
-    return x.device.type == "cpu" and x.dtype == th.float32
 
 
 def _memory_order(x: Tensor) -> list[int]:
@@ -134,7 +130,7 @@ def masked_softmax(logits: Tensor, avail: Tensor | None) -> tuple[Tensor, Tensor
 
     Unavailable ones count as logits of finfo.min: probability 0; where nothing is available the result is uniform.
     """
-    if _compiled(logits):
+    if takes_kernels(logits):
         every = th.ones_like(logits, dtype=th.bool) if avail is None else avail
         log_probs, probs = _MaskedSoftmax.apply(logits, every)
         return log_probs, probs
@@ -148,7 +144,7 @@ def mixture_then_masked(logits: Tensor, avail: Tensor, epsilon: float | Tensor) 
 
     `[...,A]` -> its logarithm (of TINY at least) and itself, 0 where unavailable; nothing where nothing is available.
     """
-    if _compiled(logits):
+    if takes_kernels(logits):
         log_probs, probs = _Mixture.apply(logits, avail, float(epsilon))
         return log_probs, probs
     mixed = (1.0 - epsilon) * F.softmax(logits, dim=-1) + epsilon / logits.shape[-1]
@@ -159,7 +155,7 @@ def mixture_then_masked(logits: Tensor, avail: Tensor, epsilon: float | Tensor) 
 
 def masked_expectation(probs: Tensor, values: Tensor, avail: Tensor | None) -> Tensor:
     """Sum over available actions of probs * values, `[...,A]` -> `[...]`; shapes broadcast."""
-    if avail is not None and _compiled(values) and _compiled(probs):
+    if avail is not None and takes_kernels(values) and takes_kernels(probs):
         shape = th.broadcast_shapes(probs.shape, values.shape)
         out: Tensor = _Expect.apply(probs.expand(shape), values.expand(shape), avail.expand(shape))
         return out
@@ -174,7 +170,7 @@ def soft_maximum(values: Tensor, avail: Tensor, alpha: Tensor) -> Tensor:
     The compiled kernel has no gradient and is used where none is asked for.
     """
     shape = values.shape
-    if _compiled(values) and not (th.is_grad_enabled() and (values.requires_grad or alpha.requires_grad)):
+    if takes_kernels(values) and not (th.is_grad_enabled() and (values.requires_grad or alpha.requires_grad)):
         order = _memory_order(values)
         out, memory = _back(shape[:-1], order)
         every = alpha.to(th.float32).expand(shape[:-1])
@@ -187,7 +183,7 @@ def soft_maximum(values: Tensor, avail: Tensor, alpha: Tensor) -> Tensor:
 
 def inverse_cdf(probs: Tensor, uniform: Tensor) -> Tensor:
     """The first action whose cumulative share exceeds `uniform [...]` (below 1): probs `[...,A]` -> `[...,1]` int64."""
-    if _compiled(probs):
+    if takes_kernels(probs):
         order = _memory_order(probs)
         out, memory = _back(probs.shape[:-1], order, th.int64)
         arrays = (_rows(probs, order), _numbers(uniform.double(), order), memory.view(-1).numpy())

@@ -17,14 +17,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from modules import dense_kernels
-from utils.threads import share, workers_for
+from utils.threads import share, takes_kernels, workers_for
 
 TALL = 256  # rows from which the kernels are worth their call
 
 
 def tall(x: Tensor, rows: int) -> bool:
     """Whether maps of `rows` rows of `x` go to the kernels."""
-    return rows >= TALL and x.device.type == "cpu" and x.dtype == th.float32
+    return rows >= TALL and takes_kernels(x)
 
 
 def _arrays(tensors: Sequence[Tensor]) -> tuple[np.ndarray, ...]:

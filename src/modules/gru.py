@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from modules import gru_kernels
-from utils.threads import share, workers_for
+from utils.threads import share, takes_kernels, workers_for
 
 
 def _arrays(tensors: Sequence[Tensor]) -> tuple[np.ndarray, ...]:
@@ -144,8 +144,7 @@ class GRU(nn.Module):
         if hidden is None:
             hidden = x.new_zeros(x.shape[0], counts[0], self.n_hidden)
         weights = (self.weight_in, self.bias_in, self.weight_hidden, self.bias_hidden)
-        compiled = x.device.type == "cpu" and x.dtype == th.float32
-        if not compiled:
+        if not takes_kernels(x):
             return _stock(x, hidden, *weights, list(counts))
         keep = th.is_grad_enabled() and any(y.requires_grad for y in (x, hidden, *weights))
         out: Tensor = _CompiledGRU.apply(x, hidden, *weights, list(counts), keep)

@@ -1,7 +1,7 @@
 """Optional `torch.compile` for the mixing networks, which are many small operations; what the other option needs.
 
-Recurrence, first layers and softmax are compiled kernels on the CPU already (`modules/gru.py`, `modules/dense.py`,
-`modules/categorical.py`) and stay outside. Measured gains: docs/performance.md.
+On the CPU networks are compiled kernels already (`modules/gru.py`, `modules/dense.py`, `modules/categorical.py`); the
+compiler sees mixers as PyTorch's operations. Measured gains: docs/performance.md.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils._triton import has_triton
 
 from learners.learner import Learner
+from modules.layers import Ensemble
 from modules.mixers.mixer import Mixer
 from utils.errors import UserError
 
@@ -68,3 +69,5 @@ def compile_mixers(learner: nn.Module, backend: str = "inductor") -> None:
         if isinstance(module, Mixer):
             compiled = th.compile(module.mix, dynamic=True, backend=backend)
             module.mix = compiled  # type: ignore[method-assign]
+        if isinstance(module, Ensemble) and len(module.members) > 1:
+            module.first.mix_all = th.compile(module.first.mix_all, dynamic=True, backend=backend)

@@ -25,6 +25,14 @@ def _openmp() -> Any:
     return ctypes.CDLL(str(found[0])) if found else None
 
 
+def takes_kernels(x: th.Tensor) -> bool:
+    """Whether compiled loops can stand in for PyTorch's operations on `x`: single precision on the CPU.
+
+    Not where `torch.compile` looks on, which cannot see into them.
+    """
+    return x.device.type == "cpu" and x.dtype == th.float32 and not th.compiler.is_compiling()
+
+
 def workers_for(work: int) -> int:
     """How many threads should share `work` multiply-adds: `torch.get_num_threads()`, or 1 if there is little to do."""
     return th.get_num_threads() if work >= WORTH_A_THREAD and _openmp() is not None else 1

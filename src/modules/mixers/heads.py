@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from modules import head_kernels
-from utils.threads import share, workers_for
+from utils.threads import share, takes_kernels, workers_for
 
 COST = 64  # of a gate in these kernels, in multiply-adds
 
@@ -47,7 +47,7 @@ def gated_sum(maps: Tensor, added: Tensor, n_agents: int) -> Tensor:
         n_agents: N.
     """
     count = added.shape[-1]
-    if maps.device.type == "cpu" and maps.dtype == th.float32:
+    if takes_kernels(maps):
         out: Tensor = _GatedSum.apply(maps.reshape(-1, maps.shape[-1]), added.reshape(-1, count), n_agents)
         return out.view(*maps.shape[:-1], n_agents)
     keys, own, joint = maps.split([count // n_agents, count, count], dim=-1)

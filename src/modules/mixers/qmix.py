@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 from modules.layers import mlp
 from modules.mixers import qmix_kernels
 from modules.mixers.mixer import Mixer, MixerShape
-from utils.threads import share, workers_for
+from utils.threads import share, takes_kernels, workers_for
 
 COST = 8  # of a weight in the compiled mixing, in multiply-adds
 
@@ -81,7 +81,7 @@ class QMIXMixer(Mixer):
     def mix(self, utilities: Tensor, state: Tensor, actions: Tensor | None, baseline: Tensor | None) -> Tensor:
         """`[B,T,N]` -> `[B,T,1]`."""
         hyper = self.hyper_w1(state), self.hyper_b1(state), self.hyper_w2(state), self.v(state)
-        if utilities.device.type == "cpu" and utilities.dtype == th.float32:
+        if takes_kernels(utilities):
             q_tot: Tensor = _Mixing.apply(self.monotonic, utilities, *hyper)
             return q_tot
         return mixing(self.monotonic, utilities, *hyper)
