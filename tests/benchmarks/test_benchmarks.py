@@ -14,6 +14,7 @@ import against
 import batches
 import buffer
 import fop_seeds
+import kernels
 import learner as learner_benchmark
 import weights
 
@@ -131,3 +132,12 @@ def test_many_runs_of_fop_find_the_optimum(start):
     row = fop_seeds.train(4, 1000, start, fop_seeds.ADAM, 0.1)
     assert row[0] == "4 of 4"
     assert float(row[1]) > 0.5
+
+
+def test_shares_of_an_update_add_up():
+    """Every part of QMIX's update is found, none counted twice."""
+    row = kernels.split("qmix", "3s_vs_3z", 1)
+    shares = {name: value for name, value in row.items() if name.endswith("%")}
+    assert sum(shares.values()) == pytest.approx(100.0)
+    found = {"recurrence %", "dense layers %", "mixing %", "mixers %", "gradients %", "elsewhere %"}
+    assert {name for name, value in shares.items() if value > 0.0} == found
