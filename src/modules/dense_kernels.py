@@ -1,6 +1,6 @@
 """Affine maps one after the other on the CPU, compiled by numba: blocks of rows go through all of them in the caches.
 
-Workers take turns at blocks. A row's result depends neither on the rows beside it nor on the number of threads; sums
+Each worker has rows of its own, neighbours. A row's result depends neither on the rows beside it nor on the number of threads; sums
 over rows, which weights' gradients are, are one for each worker.
 
 Arrays are float32; G groups, P rows, I inputs, O outputs, each map's own; L maps.
@@ -47,8 +47,9 @@ def forward(part, weights, biases, relu, x, outs):  # type: ignore[no-untyped-de
     """
     (worker, workers), last = part, len(weights) - 1
     groups, n_rows = outs[last].shape[:2]
-    for start in range(ROWS * worker, n_rows, ROWS * workers):
-        rows = min(ROWS, n_rows - start)
+    end = n_rows * (worker + 1) // workers
+    for start in range(n_rows * worker // workers, end, ROWS):
+        rows = min(ROWS, end - start)
         for g in range(groups):
             source, first = x[min(g, len(x) - 1)], start
             for k in range(last + 1):
@@ -106,8 +107,9 @@ def backward(part, weights, relu, known, grad, d_x, sums):  # type: ignore[no-un
     for k in range(last + 1):
         widest = max(widest, weights[k].shape[1])
     d, d_next = np.empty(ROWS * widest, F), np.empty(ROWS * widest, F)
-    for start in range(ROWS * worker, n_rows, ROWS * workers):
-        rows = min(ROWS, n_rows - start)
+    end = n_rows * (worker + 1) // workers
+    for start in range(n_rows * worker // workers, end, ROWS):
+        rows = min(ROWS, end - start)
         for g in range(groups):
             member, width = min(g, len(x) - 1), grad.shape[2]
             _copy(grad[g, start : start + rows], d[: rows * width].reshape(rows, width))

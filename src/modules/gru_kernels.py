@@ -1,8 +1,8 @@
 """The GRU on the CPU, compiled by numba: input and recurrent products, gates and gradients of a block of rows together.
 
 Between the operations a block stays in the processor's caches: what goes to memory is the input, the result, and what
-the backward pass needs. Each worker has rows of its own at every step, every `workers`-th one, so that work is even
-when episodes differ in length. A row's result depends neither on which rows are computed beside it nor on the number
+the backward pass needs. Each worker has rows of its own, neighbours, as many as make its number of steps that of the
+others: work is even when episodes differ in length. A row's result depends neither on which rows are computed beside it nor on the number
 of threads; sums over rows, which weights' gradients are, are one for each worker.
 
 Arrays are float32; G groups, P packed rows (see `modules/gru.py`), M rows of the first step, I inputs, H hidden units.
@@ -42,6 +42,29 @@ def sigmoid(x):  # type: ignore[no-untyped-def]
     return HALF * _tanh(HALF * x) + HALF
 
 
+@nb.njit
+def _mine(part, counts):  # type: ignore[no-untyped-def]
+    """First and last row (exclusive) of this worker; `counts` of steps say how long each row is."""
+    (worker, workers), total, length, done = part, counts.sum(), len(counts), 0
+    begin, end = 0, 0
+    for row in range(counts[0]):
+        while counts[length - 1] <= row:
+            length -= 1
+        done += length
+        if done * workers <= worker * total:
+            begin = row + 1
+        if done * workers <= (worker + 1) * total:
+            end = row + 1
+    return begin, end
+
+
+@nb.njit
+def _block(rows):  # type: ignore[no-untyped-def]
+    """Rows of each block, all nearly the same, at most ROWS."""
+    blocks = max(1, (rows + ROWS - 1) // ROWS)
+    return max(1, (rows + blocks - 1) // blocks)
+
+
 @nb.njit(inline="always", fastmath=FAST)
 def _gates(x, inner, b, old, after):  # type: ignore[no-untyped-def]
     """One row, without biases `b [4H]` on entry: `x [3H]` becomes r, z, n, `inner [H]` h_{t-1} W_n + b_n."""
@@ -68,7 +91,7 @@ def forward(part, counts, weights, given, written):  # type: ignore[no-untyped-d
         given: (inputs x `[G,P,I]`, state before the first step h_0 `[G,M,H]`).
         written: (h_t `[G,P,H]`; r, z, n and h_{t-1} W_n + b_n `[G,P,4H]` for `backward`, or of P = 0 rows: not kept).
     """
-    (worker, workers), (w_in, w_hidden, bias), (x, h_0), (hidden, saved) = part, weights, given, written
+    (w_in, w_hidden, bias), (x, h_0), (hidden, saved), (begin, end) = weights, given, written, _mine(part, counts)
     n_in, size = x.shape[2], hidden.shape[2]
     gates, keep = np.empty((ROWS, 4 * size), F), saved.shape[1] > 0
     memory = gates.reshape(-1)
@@ -77,16 +100,18 @@ def forward(part, counts, weights, given, written):  # type: ignore[no-untyped-d
         states, previous, start = hidden[g].reshape(-1), 0, 0
         for t in range(len(counts)):
             before = h_0[g].reshape(-1) if t == 0 else states[previous * size : start * size]
-            for first in range(worker, counts[t], ROWS * workers):
-                rows = min(ROWS, (counts[t] - first + workers - 1) // workers)
-                new = (inputs, (start + first) * n_in, workers * n_in, 1)
-                past = (before, first * size, workers * size, 1)
+            last = min(end, counts[t])
+            block = _block(last - begin)
+            for first in range(begin, last, block):
+                rows = min(block, last - first)
+                new = (inputs, (start + first) * n_in, n_in, 1)
+                past = (before, first * size, size, 1)
                 multiply((rows, 3 * size, n_in), new, (of_in, 0, 3 * size), (memory, 0, 4 * size), False)
                 multiply((rows, 2 * size, size), past, (of_hidden, 0, 3 * size), (memory, 0, 4 * size), True)
                 n_part, inner_n = (of_hidden, 2 * size, 3 * size), (memory, 3 * size, 4 * size)
                 multiply((rows, size, size), past, n_part, inner_n, False)
                 for m in range(rows):
-                    row, here = gates[m], first + m * workers
+                    row, here = gates[m], first + m
                     old = before[here * size : (here + 1) * size]
                     _gates(row[: 3 * size], row[3 * size :], bias[g], old, hidden[g, start + here])
                     if keep:
@@ -134,7 +159,8 @@ def backward(part, counts, weights, known, grad, written, sums):  # type: ignore
         sums: added to, one for each worker: of the input weights `[workers,G,I,3H]`, the recurrent ones
             `[workers,G,H,3H]` with columns n, r, z, the biases `[workers,G,4H]` in the order n, r, z, n outside of r.
     """
-    (worker, workers), (w_in, w_hidden), (x, h_0, hidden, saved), (d_x, d_h) = part, weights, known, written
+    (w_in, w_hidden), (x, h_0, hidden, saved), (d_x, d_h), worker = weights, known, written, part[0]
+    begin, end = _mine(part, counts)
     n_in, size = x.shape[2], hidden.shape[2]
     d, d_gates = np.empty(size, F), np.empty((ROWS, 4 * size), F)
     memory, wanted = d_gates.reshape(-1), d_x.shape[1] > 0
@@ -146,22 +172,24 @@ def backward(part, counts, weights, known, grad, written, sums):  # type: ignore
         for t in range(len(counts) - 1, -1, -1):
             start -= counts[t]
             past = h_0[g].reshape(-1) if t == 0 else states[(start - counts[t - 1]) * size : start * size]
-            for first in range(worker, counts[t], ROWS * workers):
-                rows = min(ROWS, (counts[t] - first + workers - 1) // workers)
+            last = min(end, counts[t])
+            block = _block(last - begin)
+            for first in range(begin, last, block):
+                rows = min(block, last - first)
                 for m in range(rows):
-                    here = first + m * workers
+                    here = first + m
                     now, carry = grad[g, start + here], d_h[g, here]
                     for j in range(size):
                         d[j] = carry[j] + now[j]
                     old = past[here * size : (here + 1) * size]
                     _through_gates(d, saved[g, start + here], old, d_gates[m], carry, sums[2][worker, g])
-                place, apart = first * size, workers * size
+                place, apart = first * size, size
                 inside, outside = (memory, 0, 4 * size), (memory, size, 4 * size)
                 turned = (past, place, 1, apart)
                 carry_out = (carries, place, apart)
                 multiply((rows, size, 3 * size), (memory, 0, 4 * size, 1), (of_hidden, 0, size), carry_out, True)
                 multiply((size, 3 * size, rows), turned, inside, (d_hidden, 0, 3 * size), True)
-                place, apart = (start + first) * n_in, workers * n_in
+                place, apart = (start + first) * n_in, n_in
                 multiply((n_in, 3 * size, rows), (inputs, place, 1, apart), outside, (d_in, 0, 3 * size), True)
                 if wanted:
                     d_row = (d_inputs, place, apart)
