@@ -2,8 +2,8 @@
 
 Between the operations a block stays in the processor's caches: what goes to memory is the input, the result, and what
 the backward pass needs. Each worker has rows of its own, neighbours, as many as make its number of steps that of the
-others: work is even when episodes differ in length. A row's result depends neither on which rows are computed beside it nor on the number
-of threads; sums over rows, which weights' gradients are, are one for each worker.
+others: work is even when episodes differ in length. A row's result depends neither on which rows are computed beside it
+nor on the number of threads; sums over rows, which weights' gradients are, are one for each worker.
 
 Arrays are float32; G groups, P packed rows (see `modules/gru.py`), M rows of the first step, I inputs, H hidden units.
 """
