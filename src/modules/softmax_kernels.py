@@ -50,16 +50,16 @@ def _mine(part, rows):  # type: ignore[no-untyped-def]
 def _maximum(row):  # type: ignore[no-untyped-def]
     """The largest number; any of them if one is NaN."""
     top = LOWEST
-    for x in row:
-        top = x if x > top else top
+    for a in range(len(row)):  # over the row itself LLVM would not vectorise
+        top = row[a] if row[a] > top else top
     return top
 
 
 @nb.njit(fastmath=SUMS)
 def _sum(row):  # type: ignore[no-untyped-def]
     total = ZERO
-    for x in row:
-        total += x
+    for a in range(len(row)):
+        total += row[a]
     return total
 
 
