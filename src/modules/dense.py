@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 from modules import dense_kernels
 from utils.threads import share, takes_kernels, workers_for
 
-TALL = 256  # rows from which the kernels are worth their call
+TALL = 256  # rows from which the kernels are worth their call; more than a block of theirs has
 
 
 def tall(x: Tensor, rows: int) -> bool:

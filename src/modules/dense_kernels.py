@@ -26,7 +26,7 @@ def _finish(out, bias, relu):  # type: ignore[no-untyped-def]
         if relu:
             for j in range(len(bias)):
                 value = row[j] + bias[j]
-                row[j] = value if value > F(0.0) else F(0.0)
+                row[j] = F(0.0) if value < F(0.0) else value  # NaN stays NaN
         else:
             for j in range(len(bias)):
                 row[j] = row[j] + bias[j]
@@ -69,7 +69,7 @@ def _through_relu(d, out):  # type: ignore[no-untyped-def]
     for m in range(len(out)):
         row, result = d[m], out[m]
         for j in range(len(result)):
-            row[j] = row[j] if result[j] > F(0.0) else F(0.0)
+            row[j] = F(0.0) if result[j] <= F(0.0) else row[j]
 
 
 @nb.njit(inline="always", fastmath=FAST)

@@ -63,6 +63,14 @@ def test_rows_do_not_depend_on_each_other_or_on_threads(threads):
     assert th.equal(chain(x[:, :TALL], weights, biases), whole[:, :TALL])
 
 
+def test_not_a_number_is_not_hidden_by_relu():
+    """A diverged network must show in its outputs, as with PyTorch's ReLU."""
+    x, weights, biases = made(1, False, (12, 8, 4))
+    weights[0][0, 3, 5] = float("nan")
+    assert chain(x, weights, biases).isnan().all()
+    assert chain(x[:, :3], weights, biases).isnan().all()
+
+
 def test_few_rows_take_pytorch_and_agree():
     x, weights, biases = made(1, False, (12, 8))
     th.testing.assert_close(affine(x[:, :3], weights[0], biases[0]), affine(x, weights[0], biases[0])[:, :3])

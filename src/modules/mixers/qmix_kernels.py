@@ -53,7 +53,7 @@ def forward(part, utilities, hyper, absolute, hidden, out):  # type: ignore[no-u
             for e in range(units):
                 row[e] += q * _weight(own[e], absolute)
         for e in range(units):
-            below[e] = row[e] if row[e] < ZERO else ZERO
+            below[e] = ZERO if row[e] > ZERO else row[e]  # NaN stays NaN
         exponential(below, power, bits, bits.view(F))
         for e in range(units):
             row[e] = row[e] if row[e] > ZERO else power[e] - ONE

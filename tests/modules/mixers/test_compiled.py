@@ -32,6 +32,12 @@ def test_gated_sum(n_heads, n_agents):
     both(lambda _, x, y: gated_sum(x, y, n_agents), maps, added)
 
 
+def test_not_a_number_is_not_hidden():
+    mixer, utilities = QMIXMixer(MixerShape(4, 6, 5)), th.randn(2, 3, 4)
+    utilities[1, 2, 0] = float("nan")
+    assert mixer(utilities, th.randn(2, 3, 6)).isnan().flatten().tolist() == [False] * 5 + [True]
+
+
 @pytest.mark.parametrize("kind", [QMIXMixer, NonmonotonicMixer])
 @pytest.mark.parametrize("rows", [(2, 3), (40, 30)])
 def test_qmix(kind, rows):
