@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch as th
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from modules import dense_kernels
+from modules.compiled import arrays
 from utils.threads import share, takes_kernels, workers_for
 
 TALL = 256  # rows from which the kernels are worth their call; more than a block of theirs has
@@ -25,10 +25,6 @@ TALL = 256  # rows from which the kernels are worth their call; more than a bloc
 def tall(x: Tensor, rows: int) -> bool:
     """Whether maps of `rows` rows of `x` go to the kernels."""
     return rows >= TALL and takes_kernels(x)
-
-
-def _arrays(tensors: Sequence[Tensor]) -> tuple[np.ndarray, ...]:
-    return tuple(tensor.numpy() for tensor in tensors)
 
 
 class _Chain(th.autograd.Function):
@@ -43,8 +39,8 @@ class _Chain(th.autograd.Function):
         if not keep:
             shapes = [*((workers, dense_kernels.ROWS, width) for *_, width in shapes[:-1]), shapes[-1]]
         outs = [x.new_empty(shape) for shape in shapes]
-        arrays = (_arrays(weights), _arrays(biases), relu, x.numpy(), _arrays(outs))
-        share(dense_kernels.forward, workers, *arrays)
+        passed = (arrays(weights), arrays(biases), relu, x.numpy(), arrays(outs))
+        share(dense_kernels.forward, workers, *passed)
         ctx.save_for_backward(x, *weights, *outs)
         ctx.relu = relu
         return outs[-1]
@@ -58,9 +54,9 @@ class _Chain(th.autograd.Function):
         d_weights = [w.new_zeros(workers, len(w), *w.shape[:0:-1]) for w in weights]  # transposed
         d_biases = [w.new_zeros(workers, len(w), 1, w.shape[2]) for w in weights]
         d_x = th.empty_like(x) if ctx.needs_input_grad[0] else x.new_empty(len(x), 0, x.shape[2])
-        turned = _arrays([w.transpose(1, 2).contiguous() for w in weights])
-        sums = (_arrays(d_weights), _arrays(d_biases))
-        known, rows = (x.numpy(), _arrays(outs)), grad.contiguous().numpy()
+        turned = arrays([w.transpose(1, 2).contiguous() for w in weights])
+        sums = (arrays(d_weights), arrays(d_biases))
+        known, rows = (x.numpy(), arrays(outs)), grad.contiguous().numpy()
         share(dense_kernels.backward, workers, turned, ctx.relu, known, rows, d_x.numpy(), sums)
         totals = [total.sum(0).transpose(1, 2) for total in d_weights] + [total.sum(0) for total in d_biases]
         return d_x if ctx.needs_input_grad[0] else None, None, None, *totals

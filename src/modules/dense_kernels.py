@@ -11,11 +11,11 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
+from modules.compiled import FAST, cached, mine
 from modules.tiles import multiply
 
 F = np.float32
 ROWS = 48  # of a block
-FAST = {"contract", "arcp", "nsz"}
 
 
 @nb.njit(inline="always", fastmath=FAST)
@@ -32,7 +32,7 @@ def _finish(out, bias, relu):  # type: ignore[no-untyped-def]
                 row[j] = row[j] + bias[j]
 
 
-@nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
+@cached
 def forward(part, weights, biases, relu, x, outs):  # type: ignore[no-untyped-def]
     """All maps, ReLU between them.
 
@@ -45,10 +45,10 @@ def forward(part, weights, biases, relu, x, outs):  # type: ignore[no-untyped-de
         outs: written: every map's results, `[G,P,O]`; those of all but the last one may be `[workers,ROWS,O]` and
             are not kept then.
     """
-    (worker, workers), last = part, len(weights) - 1
+    worker, last = part[0], len(weights) - 1
     groups, n_rows = outs[last].shape[:2]
-    end = n_rows * (worker + 1) // workers
-    for start in range(n_rows * worker // workers, end, ROWS):
+    begin, end = mine(part, n_rows)
+    for start in range(begin, end, ROWS):
         rows = min(ROWS, end - start)
         for g in range(groups):
             source, first = x[min(g, len(x) - 1)], start
@@ -88,7 +88,7 @@ def _add_rows(rows, total):  # type: ignore[no-untyped-def]
             total[j] += row[j]
 
 
-@nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
+@cached
 def backward(part, weights, relu, known, grad, d_x, sums):  # type: ignore[no-untyped-def]
     """Gradients, the last map first; see `forward`.
 
@@ -102,13 +102,13 @@ def backward(part, weights, relu, known, grad, d_x, sums):  # type: ignore[no-un
         sums: added to, one for each worker: (of every map's weights, transposed, `[workers,G,O,I]`, of its biases
             `[workers,G,1,O]`).
     """
-    (worker, workers), (x, outs), last, wanted = part, known, len(weights) - 1, d_x.shape[1] > 0
+    worker, (x, outs), last, wanted = part[0], known, len(weights) - 1, d_x.shape[1] > 0
     (groups, n_rows), widest = grad.shape[:2], 0
     for k in range(last + 1):
         widest = max(widest, weights[k].shape[1])
     d, d_next = np.empty(ROWS * widest, F), np.empty(ROWS * widest, F)
-    end = n_rows * (worker + 1) // workers
-    for start in range(n_rows * worker // workers, end, ROWS):
+    begin, end = mine(part, n_rows)
+    for start in range(begin, end, ROWS):
         rows = min(ROWS, end - start)
         for g in range(groups):
             member, width = min(g, len(x) - 1), grad.shape[2]

@@ -21,11 +21,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from modules import gru_kernels
+from modules.compiled import arrays
 from utils.threads import share, takes_kernels, workers_for
-
-
-def _arrays(tensors: Sequence[Tensor]) -> tuple[np.ndarray, ...]:
-    return tuple(tensor.numpy() for tensor in tensors)
 
 
 class _CompiledGRU(th.autograd.Function):
@@ -55,8 +52,8 @@ class _CompiledGRU(th.autograd.Function):
             (inside[:, : 2 * size] + outside[:, : 2 * size], outside[:, 2 * size :], inside[:, 2 * size :]), 1
         )
         steps, workers = np.array(counts, np.int64), workers_for(rows * (w_in.numel() + weight.numel()))
-        arrays = (_arrays(some) for some in ((w_in, weight, biases), (x, h_0), (hidden, saved)))
-        share(gru_kernels.forward, workers, steps, *arrays)
+        passed = (arrays(some) for some in ((w_in, weight, biases), (x, h_0), (hidden, saved)))
+        share(gru_kernels.forward, workers, steps, *passed)
         ctx.save_for_backward(hidden, saved, x, h_0, w_in, weight)
         ctx.counts = counts
         return hidden
@@ -72,8 +69,8 @@ class _CompiledGRU(th.autograd.Function):
         d_h = grad.new_zeros(groups, counts[0], size)
         turned = w_in.transpose(1, 2).contiguous(), weight.roll(size, -1).transpose(1, 2).contiguous()
         known, rows, written = (x, h_0, hidden, saved), grad.contiguous().numpy(), (d_x, d_h)
-        arrays = (_arrays(turned), _arrays(known), rows, _arrays(written), _arrays(sums))
-        share(gru_kernels.backward, workers, np.array(counts, np.int64), *arrays)
+        passed = (arrays(turned), arrays(known), rows, arrays(written), arrays(sums))
+        share(gru_kernels.backward, workers, np.array(counts, np.int64), *passed)
         d_in, d_weight, d_bias = (total.sum(0) for total in sums)
         d_bias = d_bias.unsqueeze(1)
         d_biases = d_bias[..., size:], d_bias[..., : 3 * size].roll(-size, -1)

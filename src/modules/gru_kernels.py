@@ -13,6 +13,7 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
+from modules.compiled import FAST, cached
 from modules.tiles import multiply
 
 F = np.float32
@@ -23,9 +24,8 @@ Q1, Q2, Q3, Q4 = F(0.4677786231), F(2.6164604351e-2), F(3.4113615402e-4), F(8.52
 ONE, HALF = F(1.0), F(0.5)
 ROWS = 48  # of a block: its gates and their gradients fit the second-level cache beside the weights
 
-FAST = {"contract", "arcp", "nsz"}  # fused multiply-add; no reordering, so results do not depend on width
-# error_model="numpy" below: checking divisors for zero would keep LLVM from vectorising; short loops over few arrays
-# because LLVM vectorises only where it can check cheaply that they do not overlap
+# without checks of divisors (`cached`), which would keep LLVM from vectorising; short loops over few arrays, because it
+# vectorises only where it can check cheaply that they do not overlap
 
 
 @nb.njit(inline="always", fastmath=FAST)
@@ -79,7 +79,7 @@ def _gates(x, inner, b, old, after):  # type: ignore[no-untyped-def]
         after[j] = x[2 * size + j] + x[size + j] * (old[j] - x[2 * size + j])
 
 
-@nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
+@cached
 def forward(part, counts, weights, given, written):  # type: ignore[no-untyped-def]
     """All steps.
 
@@ -145,7 +145,7 @@ def _through_gates(d, x, old, out, kept, d_bias):  # type: ignore[no-untyped-def
         d_bias[j] += out[j]
 
 
-@nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
+@cached
 def backward(part, counts, weights, known, grad, written, sums):  # type: ignore[no-untyped-def]
     """Gradients, the last step first; see `forward`.
 

@@ -5,15 +5,15 @@ Arrays are float32; R rows, P heads, N agents. A row of `maps [R,P+2PN]` holds t
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 
-from modules.gru_kernels import FAST, ONE, sigmoid
+from modules.compiled import cached, mine
+from modules.gru_kernels import ONE, sigmoid
 
 ZERO = np.float32(0.0)
 
 
-@nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
+@cached
 def forward(part, maps, added, gates, out):  # type: ignore[no-untyped-def]
     """`out [R,N]` = sum_p |k_p| sigmoid(a_pi) sigmoid(c_pi + added_pi).
 
@@ -24,9 +24,9 @@ def forward(part, maps, added, gates, out):  # type: ignore[no-untyped-def]
         gates: `[R,2PN]`: written, the sigmoids.
         out: `[R,N]`: written.
     """
-    (worker, workers), n_agents, count = part, out.shape[1], added.shape[1]
-    n_heads = count // n_agents
-    for r in range(worker * len(out) // workers, (worker + 1) * len(out) // workers):
+    n_agents, count = out.shape[1], added.shape[1]
+    n_heads, (begin, end) = count // n_agents, mine(part, len(out))
+    for r in range(begin, end):
         row, more, gate, total = maps[r], added[r], gates[r], out[r]
         for j in range(count):
             gate[j] = sigmoid(row[n_heads + j])
@@ -39,12 +39,12 @@ def forward(part, maps, added, gates, out):  # type: ignore[no-untyped-def]
                 total[i] += key * gate[first + i] * gate[count + first + i]
 
 
-@nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
+@cached
 def backward(part, maps, gates, grad, d_maps, d_added):  # type: ignore[no-untyped-def]
     """Gradients of `maps` and `added` from `grad [R,N]`; see `forward`."""
-    (worker, workers), n_agents, count = part, grad.shape[1], d_added.shape[1]
-    n_heads = count // n_agents
-    for r in range(worker * len(grad) // workers, (worker + 1) * len(grad) // workers):
+    n_agents, count = grad.shape[1], d_added.shape[1]
+    n_heads, (begin, end) = count // n_agents, mine(part, len(grad))
+    for r in range(begin, end):
         row, gate, g, d, d_more = maps[r], gates[r], grad[r], d_maps[r], d_added[r]
         for p in range(n_heads):
             key, first, total = abs(row[p]), p * n_agents, ZERO

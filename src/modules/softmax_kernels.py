@@ -9,9 +9,12 @@ Arrays are float32 unless said otherwise; R rows of A actions. `part` is (this c
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numba as nb
 import numpy as np
+
+from modules.compiled import FAST, cached, mine
 
 F = np.float32
 BLOCK = 512  # numbers worked on together
@@ -23,7 +26,6 @@ E5, E4, E3, E2 = F(1.9875691500e-4), F(1.3981999507e-3), F(8.3334519073e-3), F(4
 E1, E0 = F(1.6666665459e-1), F(5.0000001201e-1)
 EXPONENT_BIAS, MANTISSA_BITS = np.int32(127), np.int32(23)
 
-FAST = {"contract", "arcp", "nsz"}
 SUMS = FAST | {"reassoc"}  # vectorised sums: their order depends on the row's length alone
 
 
@@ -38,12 +40,6 @@ def exponential(x, out, bits, power):  # type: ignore[no-untyped-def]
         out[i] = (((((E5 * r + E4) * r + E3) * r + E2) * r + E1) * r + E0) * r * r + r + ONE
     for i in range(len(x)):
         out[i] = ZERO if x[i] < SMALLEST else out[i] * power[i]
-
-
-@nb.njit(inline="always")
-def _mine(part, rows):  # type: ignore[no-untyped-def]
-    """First and last row (exclusive) of this part."""
-    return rows * part[0] // part[1], rows * (part[0] + 1) // part[1]
 
 
 @nb.njit(fastmath=SUMS | {"nnan"})
@@ -83,13 +79,13 @@ def _masked_dot(x, y, ok):  # type: ignore[no-untyped-def]
     return total
 
 
-@nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
+@cached
 def softmax(part, logits, avail, log_probs, probs):  # type: ignore[no-untyped-def]
     """Log-softmax and softmax of the available of `logits [R,A]`; uniform where nothing is available."""
     n_actions = logits.shape[1]
     bits = np.empty(BLOCK + n_actions, np.int32)
     power = bits.view(F)
-    begin, end = _mine(part, len(logits))
+    begin, end = mine(part, len(logits))
     step = max(1, BLOCK // n_actions)
     flat_logs, flat = log_probs.reshape(-1), probs.reshape(-1)
     for first in range(begin, end, step):
@@ -109,7 +105,7 @@ def softmax(part, logits, avail, log_probs, probs):  # type: ignore[no-untyped-d
                 logs[a] -= log_total
 
 
-@nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
+@cached
 def mixture(part, plain, avail, sizes, outputs):  # type: ignore[no-untyped-def]
     """Softmax over all, mixed with the uniform distribution, over the available renormalised.
 
@@ -121,7 +117,7 @@ def mixture(part, plain, avail, sizes, outputs):  # type: ignore[no-untyped-def]
         outputs: written: probabilities `[R,A]`, and the sums before they are renormalised, `[R]`.
     """
     (epsilon, tiny), (probs, sums) = sizes, outputs
-    begin, end = _mine(part, len(plain))
+    begin, end = mine(part, len(plain))
     uniform, rest = epsilon / F(plain.shape[1]), ONE - epsilon
     for r in range(begin, end):
         q, ok, p = plain[r], avail[r], probs[r]
@@ -133,7 +129,7 @@ def mixture(part, plain, avail, sizes, outputs):  # type: ignore[no-untyped-def]
             p[a] *= scale
 
 
-@nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
+@cached
 def mixture_backward(part, known, avail, sizes, grads, out):  # type: ignore[no-untyped-def]
     """Gradient of the logits `[R,A]` from those of (logarithms, the same for below `tiny`; probabilities).
 
@@ -141,7 +137,7 @@ def mixture_backward(part, known, avail, sizes, grads, out):  # type: ignore[no-
     """
     (plain, probs, sums), (grad_logs, grad_probs), (epsilon, tiny) = known, grads, sizes
     d, every = np.empty(plain.shape[1], F), np.ones(plain.shape[1], np.bool_)
-    begin, end = _mine(part, len(plain))
+    begin, end = mine(part, len(plain))
     for r in range(begin, end):
         q, p, ok, g_log, g_p, d_logit = plain[r], probs[r], avail[r], grad_logs[r], grad_probs[r], out[r]
         for a in range(len(p)):
@@ -155,12 +151,12 @@ def mixture_backward(part, known, avail, sizes, grads, out):  # type: ignore[no-
             d_logit[a] = q[a] * (d[a] - total)
 
 
-@nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
+@cached
 def softmax_backward(part, probs, avail, grads, out):  # type: ignore[no-untyped-def]
     """Gradient of the logits from those of (log-softmax, softmax), all `[R,A]`; 0 for the unavailable."""
     grad_logs, grad_probs = grads
     ones = np.ones(probs.shape[1], F)
-    begin, end = _mine(part, len(probs))
+    begin, end = mine(part, len(probs))
     for r in range(begin, end):
         p, ok, g_log, g_p, d = probs[r], avail[r], grad_logs[r], grad_probs[r], out[r]
         shared = _masked_dot(p, g_p, ok) + _masked_dot(ones, g_log, ok)
@@ -168,20 +164,20 @@ def softmax_backward(part, probs, avail, grads, out):  # type: ignore[no-untyped
             d[a] = g_log[a] + p[a] * (g_p[a] - shared) if ok[a] else ZERO
 
 
-@nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
+@cached
 def expect(part, probs, values, avail, out):  # type: ignore[no-untyped-def]
     """`out [R]`: sum over the available of probs * values, whatever the other values are."""
-    begin, end = _mine(part, len(probs))
+    begin, end = mine(part, len(probs))
     for r in range(begin, end):
         out[r] = _masked_dot(probs[r], values[r], avail[r])
 
 
-@nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
+@cached
 def expect_backward(part, inputs, avail, grad, outputs):  # type: ignore[no-untyped-def]
     """Gradients of (probs, values) `[R,A]` from `grad [R]`."""
     probs, values = inputs
     d_probs, d_values = outputs
-    begin, end = _mine(part, len(probs))
+    begin, end = mine(part, len(probs))
     for r in range(begin, end):
         g, p, v, ok = grad[r], probs[r], values[r], avail[r]
         d_p, d_v = d_probs[r], d_values[r]
@@ -191,13 +187,13 @@ def expect_backward(part, inputs, avail, grad, outputs):  # type: ignore[no-unty
             d_v[a] = g * p[a] if ok[a] else ZERO
 
 
-@nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
+@cached
 def soft_maximum(part, values, avail, alpha, out):  # type: ignore[no-untyped-def]
     """`out [R]`: alpha log sum exp(values / alpha) over the available of `values [R,A]`, `alpha [R]`."""
     n_actions = values.shape[1]
     bits, shifted = np.empty(BLOCK + n_actions, np.int32), np.empty(BLOCK + n_actions, F)
     power, exponentials = bits.view(F), np.empty(BLOCK + n_actions, F)
-    begin, end = _mine(part, len(values))
+    begin, end = mine(part, len(values))
     step = max(1, BLOCK // n_actions)
     for first in range(begin, end, step):
         last = min(first + step, end)
@@ -214,11 +210,11 @@ def soft_maximum(part, values, avail, alpha, out):  # type: ignore[no-untyped-de
             out[r] += alpha[r] * F(math.log(total))
 
 
-@nb.njit(cache=True, nogil=True)
+@partial(cached, fastmath=False)
 def inverse_cdf(part, probs, uniform, out):  # type: ignore[no-untyped-def]
     """`out [R]` int64: the first action whose cumulative share (in double) exceeds `uniform [R]` float64."""
     n_actions = probs.shape[1]
-    begin, end = _mine(part, len(probs))
+    begin, end = mine(part, len(probs))
     for r in range(begin, end):
         total = 0.0
         for a in range(n_actions):

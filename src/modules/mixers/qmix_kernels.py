@@ -8,7 +8,8 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from modules.softmax_kernels import FAST, ONE, SUMS, ZERO, F, exponential
+from modules.compiled import FAST, cached, mine
+from modules.softmax_kernels import ONE, SUMS, ZERO, F, exponential
 
 
 @nb.njit(fastmath=SUMS)
@@ -30,7 +31,7 @@ def _slope(x, absolute):  # type: ignore[no-untyped-def]
     return ONE if not absolute or x > ZERO else (-ONE if x < ZERO else ZERO)
 
 
-@nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
+@cached
 def forward(part, utilities, hyper, absolute, hidden, out):  # type: ignore[no-untyped-def]
     """`out [R]` = |w_2| . ELU(|w_1|^T q + b_1) + v.
 
@@ -42,9 +43,9 @@ def forward(part, utilities, hyper, absolute, hidden, out):  # type: ignore[no-u
         hidden: `[R,E]`: written, the ELU's results.
         out: `[R]`: written.
     """
-    (worker, workers), (w_1, b_1, w_2, v), units = part, hyper, hidden.shape[1]
+    (w_1, b_1, w_2, v), units, (begin, end) = hyper, hidden.shape[1], mine(part, len(out))
     bits, below, power = np.empty(units, np.int32), np.empty(units, F), np.empty(units, F)
-    for r in range(worker * len(out) // workers, (worker + 1) * len(out) // workers):
+    for r in range(begin, end):
         row, weights, last = hidden[r], w_1[r], w_2[r]
         for e in range(units):
             row[e] = b_1[r, e]
@@ -62,12 +63,12 @@ def forward(part, utilities, hyper, absolute, hidden, out):  # type: ignore[no-u
         out[r] = v[r, 0] + _dot(row, below)
 
 
-@nb.njit(cache=True, fastmath=FAST, nogil=True, error_model="numpy")
+@cached
 def backward(part, known, absolute, grad, d_utilities, d_hyper):  # type: ignore[no-untyped-def]
     """Gradients of q and of w_1, b_1, w_2 from `grad [R]`, written; `known` is (q, w_1, w_2, hidden), see `forward`."""
-    (worker, workers), (utilities, w_1, w_2, hidden), (d_1, d_b, d_2) = part, known, d_hyper
+    (utilities, w_1, w_2, hidden), (d_1, d_b, d_2), (begin, end) = known, d_hyper, mine(part, len(grad))
     units = hidden.shape[1]
-    for r in range(worker * len(grad) // workers, (worker + 1) * len(grad) // workers):
+    for r in range(begin, end):
         g, row, last, d_h, d_last = grad[r], hidden[r], w_2[r], d_b[r], d_2[r]
         for e in range(units):
             d_last[e] = g * row[e] * _slope(last[e], absolute)

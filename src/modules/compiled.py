@@ -1,0 +1,45 @@
+"""How the kernels of networks are compiled, and when what numba has cached of them is out of date."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numba as nb
+import numpy as np
+from torch import Tensor
+
+FAST = {"contract", "arcp", "nsz"}  # fused multiply-add; no reordering, so results do not depend on width
+
+
+@cache
+def source_stamp() -> str:
+    """Changes with the source of any kernel: they call each other, numba watches only the file of the one called."""
+    here = Path(__file__)
+    files = [here, here.with_name("tiles.py"), *here.parent.rglob("*kernels.py")]
+    return sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()
+
+
+def cached(function: Callable[..., None], fastmath: set[str] | bool = FAST) -> Callable[..., None]:
+    """Decorator: compiled without the GIL, kept for later processes until any kernel's source changes."""
+    options: dict[str, Any] = {"fastmath": fastmath, "nogil": True, "error_model": "numpy"}
+    try:
+        compiled = nb.njit(cache=True, **options)(function)
+    except RuntimeError:  # numba found no writable folder for its cache
+        return nb.njit(**options)(function)
+    compiled._cache._cache_file._source_stamp = source_stamp()  # numba is pinned: it has no other way in
+    return compiled
+
+
+@nb.njit(inline="always")
+def mine(part, rows):  # type: ignore[no-untyped-def]
+    """First and last row (exclusive) of one worker: `part` is (its number, how many there are)."""
+    return rows * part[0] // part[1], rows * (part[0] + 1) // part[1]
+
+
+def arrays(tensors: Sequence[Tensor]) -> tuple[np.ndarray, ...]:
+    """The tensors' memory, as kernels take it."""
+    return tuple(tensor.numpy() for tensor in tensors)

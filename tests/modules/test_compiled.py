@@ -1,0 +1,35 @@
+"""numba's cache of kernels: kept between processes, out of date when a kernel that is called has changed."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parents[2] / "src"
+PROGRAM = """
+import numpy as np
+from modules.mixers import qmix_kernels
+from modules import head_kernels as kernels
+maps, added, gates, out = (np.zeros(size, np.float32) for size in ((1, 3), (1, 1), (1, 2), (1, 1)))
+maps[0, 0] = 1.0
+kernels.forward((0, 1), maps, added, gates, out)
+print(out[0, 0], sum(kernels.forward.stats.cache_hits.values()))
+"""
+
+
+def result(folder: Path) -> list[str]:
+    """|k| sigmoid(0) sigmoid(0) in a process of its own, and how often the cache was used."""
+    environment = os.environ | {"PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": str(folder / "cache")}
+    command = [sys.executable, "-c", PROGRAM]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=200)
+    return done.stdout.split()
+
+
+def test_a_change_in_another_file_counts(tmp_path: Path) -> None:
+    shutil.copytree(SOURCE, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    assert result(tmp_path) == ["0.25", "0"]
+    assert result(tmp_path) == ["0.25", "1"]
+    called = tmp_path / "modules" / "gru_kernels.py"
+    called.write_text(called.read_text().replace("HALF * _tanh(HALF * x) + HALF", "HALF * _tanh(HALF * x) + ONE"))
+    assert result(tmp_path) == ["1.0", "0"]
