@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
 from modules import softmax_kernels as kernels
-from utils.threads import share, takes_kernels, workers_for
+from utils.threads import share, takes_kernels, parts_for
 
 TINY = 1e-20  # keeps logarithms and a row without any available action finite
 COST = 16  # of one number in these kernels, in multiply-adds
@@ -59,7 +59,7 @@ class _MaskedSoftmax(th.autograd.Function):
             logs.view(-1, width).numpy(),
             memory.view(-1, width).numpy(),
         )
-        share(kernels.softmax, workers_for(COST * logits.numel()), *arrays)
+        share(kernels.softmax, parts_for(COST * logits.numel()), *arrays)
         ctx.save_for_backward(probs, avail)
         ctx.set_materialize_grads(True)
         return log_probs, probs
@@ -72,7 +72,7 @@ class _MaskedSoftmax(th.autograd.Function):
         out, memory = _back(probs.shape, order)
         grads = (_rows(grad_logs, order), _rows(grad_probs, order))
         arrays = (_rows(probs, order), _rows(avail, order), grads, memory.view(-1, probs.shape[-1]).numpy())
-        share(kernels.softmax_backward, workers_for(COST * probs.numel()), *arrays)
+        share(kernels.softmax_backward, parts_for(COST * probs.numel()), *arrays)
         return out, None
 
 
@@ -82,9 +82,9 @@ class _Mixture(th.autograd.Function):
         order, shape = _memory_order(logits), (-1, logits.shape[-1])
         (probs, memory), rows = _back(logits.shape, order), _rows(logits, order)
         unused, plain, sums = np.empty_like(rows), np.empty_like(rows), np.empty(len(rows), np.float32)
-        workers, sizes = workers_for(COST * logits.numel()), (np.float32(epsilon), np.float32(TINY))
-        share(kernels.softmax, workers, rows, np.ones(rows.shape, np.bool_), unused, plain)
-        share(kernels.mixture, workers, plain, _rows(avail, order), sizes, (memory.view(shape).numpy(), sums))
+        parts, sizes = parts_for(COST * logits.numel()), (np.float32(epsilon), np.float32(TINY))
+        share(kernels.softmax, parts, rows, np.ones(rows.shape, np.bool_), unused, plain)
+        share(kernels.mixture, parts, plain, _rows(avail, order), sizes, (memory.view(shape).numpy(), sums))
         ctx.save_for_backward(probs, avail)
         ctx.plain, ctx.sums, ctx.sizes = plain, sums, sizes
         ctx.set_materialize_grads(True)
@@ -98,7 +98,7 @@ class _Mixture(th.autograd.Function):
         out, memory = _back(probs.shape, order)
         known, grads = (ctx.plain, _rows(probs, order), ctx.sums), (_rows(grad_logs, order), _rows(grad_probs, order))
         arrays = (known, _rows(avail, order), ctx.sizes, grads, memory.view(-1, probs.shape[-1]).numpy())
-        share(kernels.mixture_backward, workers_for(COST * probs.numel()), *arrays)
+        share(kernels.mixture_backward, parts_for(COST * probs.numel()), *arrays)
         return out, None, None
 
 
@@ -108,7 +108,7 @@ class _Expect(th.autograd.Function):
         order = _memory_order(values)
         out, memory = _back(values.shape[:-1], order)
         arrays = (_rows(probs, order), _rows(values, order), _rows(avail, order), memory.view(-1).numpy())
-        share(kernels.expect, workers_for(COST * values.numel()), *arrays)
+        share(kernels.expect, parts_for(COST * values.numel()), *arrays)
         ctx.save_for_backward(probs, values, avail)
         return out
 
@@ -121,7 +121,7 @@ class _Expect(th.autograd.Function):
         inputs, outputs = (_rows(probs, order), _rows(values, order)), (p_memory, v_memory)
         written = tuple(memory.view(-1, width).numpy() for memory in outputs)
         arrays = (inputs, _rows(avail, order), _numbers(grad, order), written)
-        share(kernels.expect_backward, workers_for(COST * values.numel()), *arrays)
+        share(kernels.expect_backward, parts_for(COST * values.numel()), *arrays)
         return d_probs, d_values, None
 
 
@@ -175,7 +175,7 @@ def soft_maximum(values: Tensor, avail: Tensor, alpha: Tensor) -> Tensor:
         out, memory = _back(shape[:-1], order)
         every = alpha.to(th.float32).expand(shape[:-1])
         arrays = (_rows(values, order), _rows(avail.expand(shape), order), _numbers(every, order))
-        share(kernels.soft_maximum, workers_for(COST * values.numel()), *arrays, memory.view(-1).numpy())
+        share(kernels.soft_maximum, parts_for(COST * values.numel()), *arrays, memory.view(-1).numpy())
         return out
     scaled = (values / alpha.unsqueeze(-1)).masked_fill(~avail, th.finfo(values.dtype).min)
     return alpha * scaled.logsumexp(-1)
@@ -187,7 +187,7 @@ def inverse_cdf(probs: Tensor, uniform: Tensor) -> Tensor:
         order = _memory_order(probs)
         out, memory = _back(probs.shape[:-1], order, th.int64)
         arrays = (_rows(probs, order), _numbers(uniform.double(), order), memory.view(-1).numpy())
-        share(kernels.inverse_cdf, workers_for(COST * probs.numel()), *arrays)
+        share(kernels.inverse_cdf, parts_for(COST * probs.numel()), *arrays)
         return out.unsqueeze(-1)
     cdf = probs.double().cumsum(-1)  # [...,A]
     index = (cdf <= uniform.double().unsqueeze(-1) * cdf[..., -1:]).sum(-1, keepdim=True)

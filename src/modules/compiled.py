@@ -36,8 +36,8 @@ def cached(function: Callable[..., None], fastmath: set[str] | bool = FAST) -> C
 
 @nb.njit(inline="always")
 def mine(part, rows):  # type: ignore[no-untyped-def]
-    """First and last row (exclusive) of one worker: `part` is (its number, how many there are)."""
-    return rows * part[0] // part[1], rows * (part[0] + 1) // part[1]
+    """First and last row (exclusive) of `part`, see `utils/threads.py`."""
+    return rows * part[1] // part[3], rows * part[2] // part[3]
 
 
 def arrays(tensors: Sequence[Tensor]) -> tuple[np.ndarray, ...]:

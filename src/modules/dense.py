@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from modules import dense_kernels
 from modules.compiled import arrays
-from utils.threads import share, takes_kernels, workers_for
+from utils.threads import share, takes_kernels, parts_for
 
 TALL = 256  # rows from which the kernels are worth their call; more than a block of theirs has
 
@@ -34,13 +34,13 @@ class _Chain(th.autograd.Function):
     def forward(ctx: Any, x: Tensor, relu: bool, keep: bool, *parameters: Tensor) -> Tensor:
         count, rows, x = len(parameters) // 2, x.shape[1], x.contiguous()
         weights, biases = [w.contiguous() for w in parameters[:count]], [b.flatten(1) for b in parameters[count:]]
-        workers = workers_for(rows * sum(w.numel() for w in weights))
+        parts = parts_for(rows * sum(w.numel() for w in weights))
         shapes = [(len(w), rows, w.shape[2]) for w in weights]
         if not keep:
-            shapes = [*((workers, dense_kernels.ROWS, width) for *_, width in shapes[:-1]), shapes[-1]]
+            shapes = [*((len(parts), dense_kernels.ROWS, width) for *_, width in shapes[:-1]), shapes[-1]]
         outs = [x.new_empty(shape) for shape in shapes]
         passed = (arrays(weights), arrays(biases), relu, x.numpy(), arrays(outs))
-        share(dense_kernels.forward, workers, *passed)
+        share(dense_kernels.forward, parts, *passed)
         ctx.save_for_backward(x, *weights, *outs)
         ctx.relu = relu
         return outs[-1]
@@ -50,14 +50,14 @@ class _Chain(th.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, *saved = ctx.saved_tensors
         weights, outs = saved[: len(saved) // 2], saved[len(saved) // 2 :]
-        workers = workers_for(2 * x.shape[1] * sum(w.numel() for w in weights))
-        d_weights = [w.new_zeros(workers, len(w), *w.shape[:0:-1]) for w in weights]  # transposed
-        d_biases = [w.new_zeros(workers, len(w), 1, w.shape[2]) for w in weights]
+        parts = parts_for(2 * x.shape[1] * sum(w.numel() for w in weights))
+        d_weights = [w.new_zeros(len(parts), len(w), *w.shape[:0:-1]) for w in weights]  # transposed
+        d_biases = [w.new_zeros(len(parts), len(w), 1, w.shape[2]) for w in weights]
         d_x = th.empty_like(x) if ctx.needs_input_grad[0] else x.new_empty(len(x), 0, x.shape[2])
         turned = arrays([w.transpose(1, 2).contiguous() for w in weights])
         sums = (arrays(d_weights), arrays(d_biases))
         known, rows = (x.numpy(), arrays(outs)), grad.contiguous().numpy()
-        share(dense_kernels.backward, workers, turned, ctx.relu, known, rows, d_x.numpy(), sums)
+        share(dense_kernels.backward, parts, turned, ctx.relu, known, rows, d_x.numpy(), sums)
         totals = [total.sum(0).transpose(1, 2) for total in d_weights] + [total.sum(0) for total in d_biases]
         return d_x if ctx.needs_input_grad[0] else None, None, None, *totals
 

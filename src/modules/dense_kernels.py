@@ -1,7 +1,7 @@
 """Affine maps one after the other on the CPU, compiled by numba: blocks of rows go through all of them in the caches.
 
-Each worker has rows of its own, neighbours. A row's result depends neither on the rows beside it nor on the number of
-threads; sums over rows, which weights' gradients are, are one for each worker.
+Each part has rows of its own, neighbours. A row's result depends neither on the rows beside it nor on the number of
+threads; sums over rows, which weights' gradients are, are one for each part.
 
 Arrays are float32; G groups, P rows, I inputs, O outputs, each map's own; L maps.
 """
@@ -37,15 +37,15 @@ def forward(part, weights, biases, relu, x, outs):  # type: ignore[no-untyped-de
     """All maps, ReLU between them.
 
     Args:
-        part: (this call's number, how many calls share the rows).
+        part: see `utils/threads.py`.
         weights: of every map, `[G,I,O]`.
         biases: `[G,O]`.
         relu: whether the last map has a ReLU, too.
         x: inputs, `[G,P,I]`, or `[1,P,I]`, the same for all groups.
-        outs: written: every map's results, `[G,P,O]`; those of all but the last one may be `[workers,ROWS,O]` and
+        outs: written: every map's results, `[G,P,O]`; those of all but the last one may be `[parts,ROWS,O]` and
             are not kept then.
     """
-    worker, last = part[0], len(weights) - 1
+    number, last = part[0], len(weights) - 1
     groups, n_rows = outs[last].shape[:2]
     begin, end = mine(part, n_rows)
     for start in range(begin, end, ROWS):
@@ -55,7 +55,7 @@ def forward(part, weights, biases, relu, x, outs):  # type: ignore[no-untyped-de
             for k in range(last + 1):
                 inner, width = weights[k].shape[1:]
                 kept = k == last or outs[k].shape[1] == n_rows
-                out, here = outs[k][g if kept else worker], start if kept else 0
+                out, here = outs[k][g if kept else number], start if kept else 0
                 given, weight = (source.reshape(-1), first * inner, inner, 1), weights[k][g].reshape(-1)
                 target = (out.reshape(-1), here * width, width)
                 multiply((rows, width, inner), given, (weight, 0, width), target, False)
@@ -93,16 +93,16 @@ def backward(part, weights, relu, known, grad, d_x, sums):  # type: ignore[no-un
     """Gradients, the last map first; see `forward`.
 
     Args:
-        part: (this call's number, how many calls share the rows).
+        part: see `utils/threads.py`.
         weights: of every map, transposed, `[G,O,I]`.
         relu: whether the last map has a ReLU.
         known: (inputs x, every map's results `[G,P,O]`).
         grad: of the last results, `[G,P,O]`.
         d_x: written, as `x`; or of P = 0 rows: not asked for.
-        sums: added to, one for each worker: (of every map's weights, transposed, `[workers,G,O,I]`, of its biases
-            `[workers,G,1,O]`).
+        sums: added to, one for each part: (of every map's weights, transposed, `[parts,G,O,I]`, of its biases
+            `[parts,G,1,O]`).
     """
-    worker, (x, outs), last, wanted = part[0], known, len(weights) - 1, d_x.shape[1] > 0
+    number, (x, outs), last, wanted = part[0], known, len(weights) - 1, d_x.shape[1] > 0
     (groups, n_rows), widest = grad.shape[:2], 0
     for k in range(last + 1):
         widest = max(widest, weights[k].shape[1])
@@ -118,11 +118,11 @@ def backward(part, weights, relu, known, grad, d_x, sums):  # type: ignore[no-un
                 block = d[: rows * width].reshape(rows, width)
                 if relu or k < last:
                     _through_relu(block, outs[k][g, start : start + rows])
-                _add_rows(block, sums[1][k][worker, g, 0])
+                _add_rows(block, sums[1][k][number, g, 0])
                 source = x[member] if k == 0 else outs[k - 1][g]
                 # d^T source: what is read from memory goes through the innermost loop once
                 given = (source.reshape(-1), start * inner, inner)
-                d_weight = (sums[0][k][worker, g].reshape(-1), 0, inner)
+                d_weight = (sums[0][k][number, g].reshape(-1), 0, inner)
                 multiply((width, inner, rows), (d, 0, 1, width), given, d_weight, True)
                 turned, sizes = (weights[k][g].reshape(-1), 0, inner), (rows, inner, width)
                 if k > 0:

@@ -22,7 +22,7 @@ from torch.autograd.function import once_differentiable
 
 from modules import gru_kernels
 from modules.compiled import arrays
-from utils.threads import share, takes_kernels, workers_for
+from utils.threads import share, takes_kernels, parts_for
 
 
 class _CompiledGRU(th.autograd.Function):
@@ -51,9 +51,9 @@ class _CompiledGRU(th.autograd.Function):
         biases = th.cat(
             (inside[:, : 2 * size] + outside[:, : 2 * size], outside[:, 2 * size :], inside[:, 2 * size :]), 1
         )
-        steps, workers = np.array(counts, np.int64), workers_for(rows * (w_in.numel() + weight.numel()))
+        steps, parts = np.array(counts, np.int64), parts_for(rows * (w_in.numel() + weight.numel()), counts[0])
         passed = (arrays(some) for some in ((w_in, weight, biases), (x, h_0), (hidden, saved)))
-        share(gru_kernels.forward, workers, steps, *passed)
+        share(gru_kernels.forward, parts, steps, *passed)
         ctx.save_for_backward(hidden, saved, x, h_0, w_in, weight)
         ctx.counts = counts
         return hidden
@@ -63,14 +63,14 @@ class _CompiledGRU(th.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         hidden, saved, x, h_0, w_in, weight = ctx.saved_tensors
         counts, (groups, rows, size) = ctx.counts, hidden.shape
-        workers = workers_for(2 * rows * (w_in.numel() + weight.numel()))
-        sums = [grad.new_zeros(workers, *shape) for shape in (w_in.shape, weight.shape, (groups, 4 * size))]
+        parts = parts_for(2 * rows * (w_in.numel() + weight.numel()), counts[0])
+        sums = [grad.new_zeros(len(parts), *shape) for shape in (w_in.shape, weight.shape, (groups, 4 * size))]
         d_x = x.new_empty(groups, rows if ctx.needs_input_grad[0] else 0, x.shape[2])
         d_h = grad.new_zeros(groups, counts[0], size)
         turned = w_in.transpose(1, 2).contiguous(), weight.roll(size, -1).transpose(1, 2).contiguous()
         known, rows, written = (x, h_0, hidden, saved), grad.contiguous().numpy(), (d_x, d_h)
         passed = (arrays(turned), arrays(known), rows, arrays(written), arrays(sums))
-        share(gru_kernels.backward, workers, np.array(counts, np.int64), *passed)
+        share(gru_kernels.backward, parts, np.array(counts, np.int64), *passed)
         d_in, d_weight, d_bias = (total.sum(0) for total in sums)
         d_bias = d_bias.unsqueeze(1)
         d_biases = d_bias[..., size:], d_bias[..., : 3 * size].roll(-size, -1)

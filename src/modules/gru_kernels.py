@@ -1,9 +1,9 @@
 """The GRU on the CPU, compiled by numba: input and recurrent products, gates and gradients of a block of rows together.
 
 Between the operations a block stays in the processor's caches: what goes to memory is the input, the result, and what
-the backward pass needs. Each worker has rows of its own, neighbours, as many as make its number of steps that of the
-others: work is even when episodes differ in length. A row's result depends neither on which rows are computed beside it
-nor on the number of threads; sums over rows, which weights' gradients are, are one for each worker.
+the backward pass needs. Each part has rows of its own, neighbours, as many as make up its share of all steps:
+work is even when episodes differ in length. A row's result depends neither on which rows are computed beside it
+nor on the number of threads; sums over rows, which weights' gradients are, are one for each part.
 
 Arrays are float32; G groups, P packed rows (see `modules/gru.py`), M rows of the first step, I inputs, H hidden units.
 """
@@ -44,16 +44,16 @@ def sigmoid(x):  # type: ignore[no-untyped-def]
 
 @nb.njit
 def _mine(part, counts):  # type: ignore[no-untyped-def]
-    """First and last row (exclusive) of this worker; `counts` of steps say how long each row is."""
-    (worker, workers), total, length, done = part, counts.sum(), len(counts), 0
+    """First and last row (exclusive) of this part; `counts` of steps say how long each row is."""
+    (_, first, last, whole), total, length, done = part, counts.sum(), len(counts), 0
     begin, end = 0, 0
     for row in range(counts[0]):
         while counts[length - 1] <= row:
             length -= 1
         done += length
-        if done * workers <= worker * total:
+        if done * whole <= first * total:
             begin = row + 1
-        if done * workers <= (worker + 1) * total:
+        if done * whole <= last * total:
             end = row + 1
     return begin, end
 
@@ -84,7 +84,7 @@ def forward(part, counts, weights, given, written):  # type: ignore[no-untyped-d
     """All steps.
 
     Args:
-        part: (this call's number, how many calls share the rows).
+        part: see `utils/threads.py`.
         counts: rows of every step.
         weights: (input weights `[G,I,3H]`, recurrent ones `[G,H,3H]`, both with columns r, z, n; biases of r, z, n
             outside of r's reach, n within, `[G,4H]`).
@@ -150,16 +150,16 @@ def backward(part, counts, weights, known, grad, written, sums):  # type: ignore
     """Gradients, the last step first; see `forward`.
 
     Args:
-        part: (this call's number, how many calls share the rows).
+        part: see `utils/threads.py`.
         counts: rows of every step.
         weights: transposed, (input weights `[G,3H,I]`, recurrent ones `[G,3H,H]` with rows n, r, z).
         known: (x, h_0, hidden, saved).
         grad: of the outputs, `[G,P,H]`.
         written: (gradients of x `[G,P,I]`, or of P = 0 rows: not asked for; of h_0 `[G,M,H]`, zeros in).
-        sums: added to, one for each worker: of the input weights `[workers,G,I,3H]`, the recurrent ones
-            `[workers,G,H,3H]` with columns n, r, z, the biases `[workers,G,4H]` in the order n, r, z, n outside of r.
+        sums: added to, one for each part: of the input weights `[parts,G,I,3H]`, the recurrent ones
+            `[parts,G,H,3H]` with columns n, r, z, the biases `[parts,G,4H]` in the order n, r, z, n outside of r.
     """
-    (w_in, w_hidden), (x, h_0, hidden, saved), (d_x, d_h), worker = weights, known, written, part[0]
+    (w_in, w_hidden), (x, h_0, hidden, saved), (d_x, d_h), number = weights, known, written, part[0]
     begin, end = _mine(part, counts)
     n_in, size = x.shape[2], hidden.shape[2]
     d, d_gates = np.empty(size, F), np.empty((ROWS, 4 * size), F)
@@ -167,7 +167,7 @@ def backward(part, counts, weights, known, grad, written, sums):  # type: ignore
     for g in range(len(hidden)):
         of_in, of_hidden, inputs = w_in[g].reshape(-1), w_hidden[g].reshape(-1), x[g].reshape(-1)
         states, carries, d_inputs = hidden[g].reshape(-1), d_h[g].reshape(-1), d_x[g].reshape(-1)
-        d_in, d_hidden = sums[0][worker, g].reshape(-1), sums[1][worker, g].reshape(-1)
+        d_in, d_hidden = sums[0][number, g].reshape(-1), sums[1][number, g].reshape(-1)
         start = hidden.shape[1]
         for t in range(len(counts) - 1, -1, -1):
             start -= counts[t]
@@ -182,7 +182,7 @@ def backward(part, counts, weights, known, grad, written, sums):  # type: ignore
                     for j in range(size):
                         d[j] = carry[j] + now[j]
                     old = past[here * size : (here + 1) * size]
-                    _through_gates(d, saved[g, start + here], old, d_gates[m], carry, sums[2][worker, g])
+                    _through_gates(d, saved[g, start + here], old, d_gates[m], carry, sums[2][number, g])
                 place, apart = first * size, size
                 inside, outside = (memory, 0, 4 * size), (memory, size, 4 * size)
                 turned = (past, place, 1, apart)

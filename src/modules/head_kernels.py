@@ -18,7 +18,7 @@ def forward(part, maps, added, gates, out):  # type: ignore[no-untyped-def]
     """`out [R,N]` = sum_p |k_p| sigmoid(a_pi) sigmoid(c_pi + added_pi).
 
     Args:
-        part: (this call's number, how many calls share the rows).
+        part: see `utils/threads.py`.
         maps: see above.
         added: `[R,PN]`.
         gates: `[R,2PN]`: written, the sigmoids.

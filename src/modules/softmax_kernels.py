@@ -3,7 +3,7 @@
 PyTorch's softmax takes 50 to 100 ns per number in rows of a few numbers and where exponentials underflow, and every
 masked operation is another pass over memory. Here a block of rows stays in the cache until it is done.
 
-Arrays are float32 unless said otherwise; R rows of A actions. `part` is (this call's number, how many share the rows).
+Arrays are float32 unless said otherwise; R rows of A actions. `part`: see `utils/threads.py`.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def mixture(part, plain, avail, sizes, outputs):  # type: ignore[no-untyped-def]
     """Softmax over all, mixed with the uniform distribution, over the available renormalised.
 
     Args:
-        part: (this call's number, how many calls share the rows).
+        part: see `utils/threads.py`.
         plain: the softmax over all actions, `[R,A]`.
         avail: `[R,A]`.
         sizes: (share of the uniform distribution, the smallest sum of a row).

@@ -2,6 +2,9 @@
 
 A second pool of threads would fight with the first: after each parallel operation PyTorch's OpenMP threads spin for
 milliseconds on the cores the second pool wants. So the loops are handed to the OpenMP runtime PyTorch has loaded.
+
+Long loops are cut into parts that shrink towards the end, and a thread that is done takes the next one: on shared
+machines one core is often slower than the other. Which rows make a part depends on the number of threads alone.
 """
 
 from __future__ import annotations
@@ -9,12 +12,16 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from functools import cache
+from itertools import accumulate, count, pairwise
 from pathlib import Path
 from typing import Any
 
 import torch as th
 
 WORTH_A_THREAD = 1 << 20  # multiply-adds (about 30 us) below which sharing costs more than it saves
+WORTH_BALANCING = 1 << 27  # multiply-adds above which a call for each of four parts per thread (about 50 us) costs less than waiting
+SMALLEST = 16  # rows of a product that are worth a call
+Parts = tuple[tuple[int, int, int, int], ...]  # (its number, where it begins and ends, of how much in all)
 _Body = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
@@ -33,29 +40,44 @@ def takes_kernels(x: th.Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype == th.float32 and not th.compiler.is_compiling()
 
 
-def workers_for(work: int) -> int:
-    """How many threads should share `work` multiply-adds: `torch.get_num_threads()`, or 1 if there is little to do."""
-    return th.get_num_threads() if work >= WORTH_A_THREAD and _openmp() is not None else 1
+@cache
+def parts_of(*sizes: int) -> Parts:
+    """Parts with these sizes, in any unit."""
+    ends = [0, *accumulate(sizes)]
+    return tuple((number, begin, end, ends[-1]) for number, (begin, end) in enumerate(pairwise(ends)))
 
 
-def share(kernel: Callable[..., None], workers: int, *args: Any) -> None:
-    """Call `kernel((worker, workers), *args)` for every worker, on as many threads; returns when all are done.
+def parts_for(work: int, rows: int | None = None) -> Parts:
+    """How `work` multiply-adds are shared: not at all, by one part for each of PyTorch's threads, by four.
 
-    The kernel must release the GIL and write to places of its own in each worker. What it raises is raised here.
+    Not by four if that left fewer than SMALLEST of its `rows` to the last ones.
     """
-    if workers == 1:
-        kernel((0, 1), *args)
+    threads = th.get_num_threads() if work >= WORTH_A_THREAD and _openmp() is not None else 1
+    few = rows is not None and rows < SMALLEST * 8 * threads
+    if threads == 1 or work < WORTH_BALANCING or few:
+        return parts_of(*[1] * threads)
+    return parts_of(*[4] * threads, *[2] * threads, *[1] * (2 * threads))
+
+
+def share(kernel: Callable[..., None], parts: Parts, *args: Any) -> None:
+    """Call `kernel(part, *args)` for every part, on PyTorch's threads; returns when all are done.
+
+    The kernel must release the GIL and write to places of its own in each part. What it raises is raised here.
+    """
+    if len(parts) == 1:
+        kernel(parts[0], *args)
         return
-    openmp = _openmp()
     failures: list[BaseException] = []
+    numbers = count()  # taken under the GIL: each number once
 
     def body(_: int | None) -> None:
         try:
-            for worker in range(openmp.omp_get_thread_num(), workers, openmp.omp_get_num_threads()):
-                kernel((worker, workers), *args)
+            while (number := next(numbers)) < len(parts):
+                kernel(parts[number], *args)
         except BaseException as failure:  # raised below, in the caller's thread
             failures.append(failure)
 
-    openmp.GOMP_parallel(_Body(body), None, ctypes.c_uint(workers), ctypes.c_uint(0))
+    threads = ctypes.c_uint(min(len(parts), th.get_num_threads()))
+    _openmp().GOMP_parallel(_Body(body), None, threads, ctypes.c_uint(0))
     if failures:
         raise failures[0]

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from modules import head_kernels
-from utils.threads import share, takes_kernels, workers_for
+from utils.threads import share, takes_kernels, parts_for
 
 COST = 64  # of a gate in these kernels, in multiply-adds
 
@@ -24,7 +24,7 @@ class _GatedSum(th.autograd.Function):
         rows, count = added.shape
         gates, out = maps.new_empty(rows, 2 * count), maps.new_empty(rows, n_agents)
         arrays = (y.numpy() for y in (maps, added, gates, out))
-        share(head_kernels.forward, workers_for(COST * added.numel()), *arrays)
+        share(head_kernels.forward, parts_for(COST * added.numel()), *arrays)
         ctx.save_for_backward(maps, gates)
         return out
 
@@ -34,7 +34,7 @@ class _GatedSum(th.autograd.Function):
         maps, gates = ctx.saved_tensors
         d_maps, d_added = th.empty_like(maps), maps.new_empty(len(maps), gates.shape[1] // 2)
         arrays = (y.numpy() for y in (maps, gates, grad.contiguous(), d_maps, d_added))
-        share(head_kernels.backward, workers_for(COST * d_added.numel()), *arrays)
+        share(head_kernels.backward, parts_for(COST * d_added.numel()), *arrays)
         return d_maps, d_added, None
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 from modules.layers import mlp
 from modules.mixers import qmix_kernels
 from modules.mixers.mixer import Mixer, MixerShape
-from utils.threads import share, takes_kernels, workers_for
+from utils.threads import share, takes_kernels, parts_for
 
 COST = 8  # of a weight in the compiled mixing, in multiply-adds
 
@@ -43,11 +43,11 @@ class _Mixing(th.autograd.Function):
     def forward(ctx: Any, absolute: bool, utilities: Tensor, *hyper: Tensor) -> Tensor:
         q, *rows = (x.reshape(-1, x.shape[-1]).contiguous() for x in (utilities, *hyper))
         hidden, out = th.empty_like(rows[1]), q.new_empty(len(q))
-        workers = workers_for(COST * rows[0].numel())
+        parts = parts_for(COST * rows[0].numel())
         arrays = (q.numpy(), tuple(x.numpy() for x in rows), absolute, hidden.numpy(), out.numpy())
-        share(qmix_kernels.forward, workers, *arrays)
+        share(qmix_kernels.forward, parts, *arrays)
         ctx.save_for_backward(q, rows[0], rows[2], hidden)
-        ctx.absolute, ctx.shape, ctx.workers = absolute, utilities.shape[:-1], workers
+        ctx.absolute, ctx.shape, ctx.parts = absolute, utilities.shape[:-1], parts
         return out.view(*ctx.shape, 1)
 
     @staticmethod
@@ -57,7 +57,7 @@ class _Mixing(th.autograd.Function):
         d_q, *d_hyper = (th.empty_like(x) for x in (q, w_1, hidden, w_2))
         known, written = (tuple(x.numpy() for x in some) for some in (ctx.saved_tensors, d_hyper))
         rows = grad.reshape(-1).contiguous().numpy()
-        share(qmix_kernels.backward, ctx.workers, known, ctx.absolute, rows, d_q.numpy(), written)
+        share(qmix_kernels.backward, ctx.parts, known, ctx.absolute, rows, d_q.numpy(), written)
         return None, *(x.view(*ctx.shape, -1) for x in (d_q, *d_hyper)), grad
 
 

@@ -36,7 +36,7 @@ def forward(part, utilities, hyper, absolute, hidden, out):  # type: ignore[no-u
     """`out [R]` = |w_2| . ELU(|w_1|^T q + b_1) + v.
 
     Args:
-        part: (this call's number, how many calls share the rows).
+        part: see `utils/threads.py`.
         utilities: q, `[R,N]`.
         hyper: (w_1 `[R,N*E]`, b_1 `[R,E]`, w_2 `[R,E]`, v `[R,1]`).
         absolute: see above.
