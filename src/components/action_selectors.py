@@ -10,12 +10,13 @@ import torch as th
 from torch import Tensor
 
 from components.action_space import ActionSpace, DiscreteActions
+from modules.choice import best
 from modules.distributions import MaskedCategorical, SquashedNormal, straight_through
 
 
 def greedy(q_values: Tensor, avail: Tensor) -> Tensor:
     """Best available action: `[...,A]` -> `[...,1]`."""
-    return q_values.masked_fill(~avail, th.finfo(q_values.dtype).min).argmax(-1, keepdim=True)
+    return best(q_values, avail)
 
 
 def explore(actions: Tensor, avail: Tensor | None, epsilon: float, noise: Tensor, space: ActionSpace) -> Tensor:

@@ -59,9 +59,10 @@ class FOPLearner(Learner):
         alpha_i = self.temperature.individual(t_env)  # [N]
         inputs, avail = batch.inputs(self.spec), batch.avail_actions  # [B,T+1,N,I], [B,T+1,N,A]
         head, epsilon = self.mac.unroll(batch), self.mac.epsilon(t_env)  # [B,T+1,N,F]
-        policy = self.mac.policy(head[:, :-1], batch.avail_taken, epsilon)
+        seen = self.mac.policy(head, avail, epsilon)
+        policy = seen.at(slice(-1))  # where actions were taken
         with th.no_grad():
-            fresh, log_prob = sample_with_log_prob(self.mac.policy(head, avail, epsilon), self.space, self.rng)
+            fresh, log_prob = sample_with_log_prob(seen, self.space, self.rng)
             targets = self.td_targets(batch, inputs, fresh, log_prob, t_env)  # [B,T,1]
 
         q = self.critic.judge(inputs[:, :-1], batch.rows_taken, batch.avail_taken, self.rng)

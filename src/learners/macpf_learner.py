@@ -18,6 +18,7 @@ from components.schedules import LinearSchedule, Steps
 from learners.learner import Learner, Metrics, register, td_metrics
 from modules.agents import REGISTRY as AGENTS
 from modules.agents.trunk import AgentShape
+from modules.choice import taken
 from modules.critics.conditional import ConditionalCritic
 from modules.distributions import MaskedCategorical
 from modules.mixers import DOPMixer
@@ -77,7 +78,7 @@ class MACPFLearner(Learner):
         for prefix, dependent in CHAINS.items():
             policy, fresh, seen = self.policies(batch, head, dependent)
             with th.no_grad():
-                next_q = self.target("critic").values(slow_out, seen).gather(-1, fresh).squeeze(-1)  # [B,T+1,N]
+                next_q = taken(self.target("critic").values(slow_out, seen), fresh)  # [B,T+1,N]
                 targets = self.td_targets(batch, prefix, next_q, alpha * policy.log_prob(fresh))
 
             # critics: squared error of Q_tot(u) against y
@@ -128,12 +129,12 @@ class MACPFLearner(Learner):
     def q_tot(self, batch: TrainBatch, prefix: str, out: Tensor) -> Tensor:
         """Q_tot `[B,T,1]` of the stored actions in the chain `prefix`, from the critic's outputs."""
         seen = batch.actions_enc if CHAINS[prefix] else None
-        utilities = self.critic.values(out[:, :-1], seen).gather(-1, batch.actions).squeeze(-1)
+        utilities = taken(self.critic.values(out[:, :-1], seen), batch.actions)
         q_tot: Tensor = self.get_submodule(self.mixer_of(prefix))(utilities, batch.state[:, :-1])
         return q_tot
 
     def evaluate_actions(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
         """Q_tot of the conditional chain, which training follows, and Q_i of the independent agents, as executed."""
         out = self.critic.unroll(batch.inputs(self.spec), batch.rows_seen)
-        utilities = self.critic.values(out[:, :-1], None).gather(-1, batch.actions).squeeze(-1)
+        utilities = taken(self.critic.values(out[:, :-1], None), batch.actions)
         return self.q_tot(batch, "dep_", out), utilities

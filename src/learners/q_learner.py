@@ -15,8 +15,10 @@ from components.action_selectors import greedy
 from components.episode_buffer import TrainBatch
 from components.schedules import Steps
 from learners.learner import Learner, Metrics, register, td_metrics
+from modules.choice import taken
 from modules.mixers import REGISTRY as MIXERS
 from modules.mixers.mixer import Mixer, MixerShape
+from modules.rows import at_steps
 from utils.config import Copies, Fraction, Width
 from utils.masking import masked_mean
 from utils.rl_utils import lambda_returns
@@ -86,7 +88,7 @@ class QLearner(Learner):
 
     def values_of_taken(self, batch: TrainBatch, q_all: Tensor) -> tuple[Tensor, Tensor]:
         """Q_tot `[B,T,1]` (IQL: the utilities) and the utilities `[B,T,N]` of the stored actions."""
-        utilities = q_all[:, :-1].gather(-1, batch.actions).squeeze(-1)
+        utilities = taken(at_steps(q_all, slice(-1)), batch.actions)
         return self.mix(self.mixer, batch, q_all, batch.actions, slice(None, -1)), utilities
 
     def evaluate_actions(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
@@ -110,13 +112,13 @@ class QLearner(Learner):
 
         V_i, the baseline of QPLEX, is the maximum of `q_all [B,T+1,N,A]` over available actions.
         """
-        q_all = q_all[:, steps]
-        utilities = q_all.gather(-1, actions).squeeze(-1)
+        q_all = at_steps(q_all, steps)
+        utilities = taken(q_all, actions)
         if mixer is None:
             return utilities
         state = self.mixer_state(batch)[:, steps]
         if not mixer.uses:
             return mixer(utilities, state)
         assert batch.avail_actions is not None
-        baseline = q_all.gather(-1, greedy(q_all, batch.avail_actions[:, steps])).squeeze(-1)
+        baseline = taken(q_all, greedy(q_all, batch.avail_actions[:, steps]))
         return mixer(utilities, state, actions=batch.action_space.encode(actions), baseline=baseline)

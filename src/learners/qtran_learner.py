@@ -16,6 +16,7 @@ from components.episode_buffer import TrainBatch
 from components.schedules import Steps
 from learners.learner import Learner, Metrics, register, td_metrics
 from modules.agents.trunk import AgentNetwork
+from modules.choice import taken
 from modules.critics.joint_q import CounterfactualQ, JointQ, JointShape
 from utils.config import Width
 from utils.errors import Range
@@ -70,7 +71,7 @@ class QTRANLearner(Learner):
         v = self.joint_q.v(state)  # [B,T,1]
         with th.no_grad():
             q_best = self.joint_q(state, hidden, batch.action_space.encode(best)).mean(-1, keepdim=True)
-        q_sum = q_all.gather(-1, best).sum(-2)  # Q'(tau,u-), [B,T,1]
+        q_sum = taken(q_all, best).sum(-1, keepdim=True)  # Q'(tau,u-), [B,T,1]
         opt_loss = masked_mean((q_sum - q_best + v).square(), batch.mask)
         nopt_loss = masked_mean(self.nopt_error(batch, q_all, hidden, v).square(), batch.mask)
 
@@ -83,15 +84,15 @@ class QTRANLearner(Learner):
     def nopt_error(self, batch: TrainBatch, q_all: Tensor, hidden: Tensor, v: Tensor) -> Tensor:
         """What L_nopt squares: `[B,T,1]` for base, `[B,T,N]` for alt."""
         assert batch.avail_taken is not None
-        state, taken = batch.state[:, :-1], q_all.gather(-1, batch.actions)  # [B,T,N,1]
-        q_sum = taken.sum(-2)  # Q'(tau,u), [B,T,1]
+        state, of_taken = batch.state[:, :-1], taken(q_all, batch.actions)  # [B,T,N]
+        q_sum = of_taken.sum(-1, keepdim=True)  # Q'(tau,u), [B,T,1]
         if not isinstance(self.joint_q, CounterfactualQ):
             with th.no_grad():
                 q_joint = self.joint_q(state, hidden, batch.actions_enc)
             return (q_sum - q_joint + v).clamp(max=0.0)
         with th.no_grad():
             q_joint = self.joint_q.counterfactuals(state, hidden, batch.actions_enc)  # [B,T,N,A]
-        error = q_all - taken + q_sum.unsqueeze(-1) - q_joint + v.unsqueeze(-1)
+        error = q_all - of_taken.unsqueeze(-1) + q_sum.unsqueeze(-1) - q_joint + v.unsqueeze(-1)
         return error.masked_fill(~batch.avail_taken, th.finfo(error.dtype).max).amin(-1)
 
     def td_targets(self, batch: TrainBatch, best: Tensor) -> Tensor:
@@ -106,10 +107,10 @@ class QTRANLearner(Learner):
         """Utilities `[B,T+1,N,A]` and histories `[B,T+1,N,H]` of every agent."""
         axis, rows, size = agent.trunk.axis, batch.rows_seen, len(batch.obs)
         features = agent.trunk(batch.inputs(self.mac.spec), rows)
-        return axis.unpack(agent.head(features), rows, size)[0], axis.unpack(features, rows, size)[0]
+        return axis.unpack(agent.head(features), rows, size).squeeze(0), axis.unpack(features, rows, size).squeeze(0)
 
     def evaluate_actions(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
         """Q_jt (alt: mean of the N views) and the utilities, whose sum is Q' and not Q_jt."""
         q_all, hidden = self.unroll(self.mac.agent, batch)
         q_joint = self.joint_q(batch.state[:, :-1], hidden[:, :-1], batch.actions_enc).mean(-1, keepdim=True)
-        return q_joint, q_all[:, :-1].gather(-1, batch.actions).squeeze(-1)
+        return q_joint, taken(q_all[:, :-1], batch.actions)

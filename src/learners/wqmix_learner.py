@@ -17,6 +17,7 @@ from components.schedules import Steps
 from learners.learner import Learner, Metrics, register, td_metrics
 from modules.agents import REGISTRY as AGENTS
 from modules.agents.trunk import AgentNetwork, AgentShape
+from modules.choice import taken
 from modules.mixers import Mixer, QMIXMixer, QStarMixer
 from modules.mixers.mixer import MixerShape
 from utils.config import Fraction, Width
@@ -102,10 +103,10 @@ class WQMIXLearner(Learner):
     def joint(mixer: Mixer, q_all: Tensor, actions: Tensor, batch: TrainBatch) -> Tensor:
         """Joint value `[B,T',1]` of `actions [B,T',N,1]`, the first T' steps of the batch."""
         steps = actions.shape[1]
-        value: Tensor = mixer(q_all[:, :steps].gather(-1, actions).squeeze(-1), batch.state[:, :steps])
+        value: Tensor = mixer(taken(q_all[:, :steps], actions), batch.state[:, :steps])
         return value
 
     def evaluate_actions(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
         """Q_tot `[B,T,1]`, the weighted projection (not Q*), and the utilities of QMIX's agents `[B,T,N]`."""
         q_all = self.mac.unroll(batch)
-        return self.joint(self.mixer, q_all, batch.actions, batch), q_all[:, :-1].gather(-1, batch.actions).squeeze(-1)
+        return self.joint(self.mixer, q_all, batch.actions, batch), taken(q_all[:, :-1], batch.actions)

@@ -6,7 +6,6 @@ operations, to which tests compare them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,46 +15,21 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
 from modules import softmax_kernels as kernels
-from utils.threads import share, takes_kernels, parts_for
+from modules.rows import empty_rows, memory_order, numbers_of, rows_of
+from utils.threads import parts_for, share, takes_kernels
 
 TINY = 1e-20  # keeps logarithms and a row without any available action finite
 COST = 16  # of one number in these kernels, in multiply-adds
 
 
-def _memory_order(x: Tensor) -> list[int]:
-    """The axes of `x` as they lie in memory, the last one kept last."""
-    strides = x.stride()
-    return [*sorted(range(x.dim() - 1), key=lambda axis: -strides[axis]), x.dim() - 1]
-
-
-def _rows(x: Tensor, order: Sequence[int]) -> np.ndarray:
-    """`x [...,A]` as `[R,A]` in the given order of axes; a view where memory is in that order."""
-    rows: np.ndarray = x.detach().permute(*order).reshape(-1, x.shape[-1]).contiguous().numpy()
-    return rows
-
-
-def _numbers(x: Tensor, order: Sequence[int]) -> np.ndarray:
-    """One number a row, `x [...]` -> `[R]`."""
-    numbers: np.ndarray = x.detach().permute(*order[:-1]).reshape(-1).contiguous().numpy()
-    return numbers
-
-
-def _back(shape: th.Size, order: Sequence[int], dtype: th.dtype = th.float32) -> tuple[Tensor, Tensor]:
-    """An empty tensor of `shape` whose memory is in the given order, and its memory as rows `[R,A]` or `[R]`."""
-    order = [axis for axis in order if axis < len(shape)]
-    memory = th.empty([shape[axis] for axis in order], dtype=dtype)
-    inverse = sorted(range(len(order)), key=lambda axis: order[axis])
-    return memory.permute(*inverse), memory
-
-
 class _MaskedSoftmax(th.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, avail: Tensor) -> tuple[Tensor, Tensor]:
-        order, width = _memory_order(logits), logits.shape[-1]
-        (log_probs, logs), (probs, memory) = _back(logits.shape, order), _back(logits.shape, order)
+        order, width = memory_order(logits), logits.shape[-1]
+        (log_probs, logs), (probs, memory) = empty_rows(logits.shape, order), empty_rows(logits.shape, order)
         arrays = (
-            _rows(logits, order),
-            _rows(avail, order),
+            rows_of(logits, order),
+            rows_of(avail, order),
             logs.view(-1, width).numpy(),
             memory.view(-1, width).numpy(),
         )
@@ -68,10 +42,10 @@ class _MaskedSoftmax(th.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_logs: Tensor, grad_probs: Tensor) -> tuple[Tensor, None]:
         probs, avail = ctx.saved_tensors
-        order = _memory_order(probs)
-        out, memory = _back(probs.shape, order)
-        grads = (_rows(grad_logs, order), _rows(grad_probs, order))
-        arrays = (_rows(probs, order), _rows(avail, order), grads, memory.view(-1, probs.shape[-1]).numpy())
+        order = memory_order(probs)
+        out, memory = empty_rows(probs.shape, order)
+        grads = (rows_of(grad_logs, order), rows_of(grad_probs, order))
+        arrays = (rows_of(probs, order), rows_of(avail, order), grads, memory.view(-1, probs.shape[-1]).numpy())
         share(kernels.softmax_backward, parts_for(COST * probs.numel()), *arrays)
         return out, None
 
@@ -79,12 +53,12 @@ class _MaskedSoftmax(th.autograd.Function):
 class _Mixture(th.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, avail: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
-        order, shape = _memory_order(logits), (-1, logits.shape[-1])
-        (probs, memory), rows = _back(logits.shape, order), _rows(logits, order)
+        order, shape = memory_order(logits), (-1, logits.shape[-1])
+        (probs, memory), rows = empty_rows(logits.shape, order), rows_of(logits, order)
         unused, plain, sums = np.empty_like(rows), np.empty_like(rows), np.empty(len(rows), np.float32)
         parts, sizes = parts_for(COST * logits.numel()), (np.float32(epsilon), np.float32(TINY))
         share(kernels.softmax, parts, rows, np.ones(rows.shape, np.bool_), unused, plain)
-        share(kernels.mixture, parts, plain, _rows(avail, order), sizes, (memory.view(shape).numpy(), sums))
+        share(kernels.mixture, parts, plain, rows_of(avail, order), sizes, (memory.view(shape).numpy(), sums))
         ctx.save_for_backward(probs, avail)
         ctx.plain, ctx.sums, ctx.sizes = plain, sums, sizes
         ctx.set_materialize_grads(True)
@@ -94,10 +68,10 @@ class _Mixture(th.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_logs: Tensor, grad_probs: Tensor) -> tuple[Tensor, None, None]:
         probs, avail = ctx.saved_tensors
-        order = _memory_order(probs)
-        out, memory = _back(probs.shape, order)
-        known, grads = (ctx.plain, _rows(probs, order), ctx.sums), (_rows(grad_logs, order), _rows(grad_probs, order))
-        arrays = (known, _rows(avail, order), ctx.sizes, grads, memory.view(-1, probs.shape[-1]).numpy())
+        order = memory_order(probs)
+        out, memory = empty_rows(probs.shape, order)
+        known, grads = (ctx.plain, rows_of(probs, order), ctx.sums), (rows_of(grad_logs, order), rows_of(grad_probs, order))
+        arrays = (known, rows_of(avail, order), ctx.sizes, grads, memory.view(-1, probs.shape[-1]).numpy())
         share(kernels.mixture_backward, parts_for(COST * probs.numel()), *arrays)
         return out, None, None
 
@@ -105,9 +79,9 @@ class _Mixture(th.autograd.Function):
 class _Expect(th.autograd.Function):
     @staticmethod
     def forward(ctx: Any, probs: Tensor, values: Tensor, avail: Tensor) -> Tensor:
-        order = _memory_order(values)
-        out, memory = _back(values.shape[:-1], order)
-        arrays = (_rows(probs, order), _rows(values, order), _rows(avail, order), memory.view(-1).numpy())
+        order = memory_order(values)
+        out, memory = empty_rows(values.shape[:-1], order)
+        arrays = (rows_of(probs, order), rows_of(values, order), rows_of(avail, order), memory.view(-1).numpy())
         share(kernels.expect, parts_for(COST * values.numel()), *arrays)
         ctx.save_for_backward(probs, values, avail)
         return out
@@ -116,11 +90,11 @@ class _Expect(th.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         probs, values, avail = ctx.saved_tensors
-        order, width = _memory_order(values), values.shape[-1]
-        (d_probs, p_memory), (d_values, v_memory) = (_back(values.shape, order) for _ in range(2))
-        inputs, outputs = (_rows(probs, order), _rows(values, order)), (p_memory, v_memory)
+        order, width = memory_order(values), values.shape[-1]
+        (d_probs, p_memory), (d_values, v_memory) = (empty_rows(values.shape, order) for _ in range(2))
+        inputs, outputs = (rows_of(probs, order), rows_of(values, order)), (p_memory, v_memory)
         written = tuple(memory.view(-1, width).numpy() for memory in outputs)
-        arrays = (inputs, _rows(avail, order), _numbers(grad, order), written)
+        arrays = (inputs, rows_of(avail, order), numbers_of(grad, order), written)
         share(kernels.expect_backward, parts_for(COST * values.numel()), *arrays)
         return d_probs, d_values, None
 
@@ -171,10 +145,10 @@ def soft_maximum(values: Tensor, avail: Tensor, alpha: Tensor) -> Tensor:
     """
     shape = values.shape
     if takes_kernels(values) and not (th.is_grad_enabled() and (values.requires_grad or alpha.requires_grad)):
-        order = _memory_order(values)
-        out, memory = _back(shape[:-1], order)
+        order = memory_order(values)
+        out, memory = empty_rows(shape[:-1], order)
         every = alpha.to(th.float32).expand(shape[:-1])
-        arrays = (_rows(values, order), _rows(avail.expand(shape), order), _numbers(every, order))
+        arrays = (rows_of(values, order), rows_of(avail.expand(shape), order), numbers_of(every, order))
         share(kernels.soft_maximum, parts_for(COST * values.numel()), *arrays, memory.view(-1).numpy())
         return out
     scaled = (values / alpha.unsqueeze(-1)).masked_fill(~avail, th.finfo(values.dtype).min)
@@ -184,9 +158,9 @@ def soft_maximum(values: Tensor, avail: Tensor, alpha: Tensor) -> Tensor:
 def inverse_cdf(probs: Tensor, uniform: Tensor) -> Tensor:
     """The first action whose cumulative share exceeds `uniform [...]` (below 1): probs `[...,A]` -> `[...,1]` int64."""
     if takes_kernels(probs):
-        order = _memory_order(probs)
-        out, memory = _back(probs.shape[:-1], order, th.int64)
-        arrays = (_rows(probs, order), _numbers(uniform.double(), order), memory.view(-1).numpy())
+        order = memory_order(probs)
+        out, memory = empty_rows(probs.shape[:-1], order, th.int64)
+        arrays = (rows_of(probs, order), numbers_of(uniform.double(), order), memory.view(-1).numpy())
         share(kernels.inverse_cdf, parts_for(COST * probs.numel()), *arrays)
         return out.unsqueeze(-1)
     cdf = probs.double().cumsum(-1)  # [...,A]

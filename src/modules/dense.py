@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from modules import dense_kernels
 from modules.compiled import arrays
-from utils.threads import share, takes_kernels, parts_for
+from utils.threads import parts_for, share, takes_kernels
 
 TALL = 256  # rows from which the kernels are worth their call; more than a block of theirs has
 

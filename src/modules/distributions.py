@@ -7,6 +7,7 @@ Sampling takes uniform numbers from the caller, so an episode's randomness is se
 
 from __future__ import annotations
 
+import copy
 import math
 
 import torch as th
@@ -14,6 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from modules.categorical import inverse_cdf, masked_expectation, masked_softmax
+from modules.choice import taken
+from modules.rows import at_steps
 
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0  # range of log standard deviations, as in common SAC implementations
 _ATANH_MARGIN = 1e-6  # encoded actions are pulled this far inside (-1, 1) before atanh; float32 resolution
@@ -48,13 +51,18 @@ class MaskedCategorical:
         policy.log_probs = probs.clamp(min=_TINY).log() if log_probs is None else log_probs
         return policy
 
+    def at(self, steps: slice) -> MaskedCategorical:
+        """The policy at some of the steps of `[B,T,...]`."""
+        avail = th.ones_like(self.probs, dtype=th.bool) if self.avail is None else self.avail
+        return self.of(at_steps(self.probs, steps), avail[:, steps], at_steps(self.log_probs, steps))
+
     def sample(self, uniform: Tensor) -> Tensor:
         """Inverse-CDF sample: uniform `[...]` in [0,1) -> indices `[...,1]`, never an unavailable one."""
         return inverse_cdf(self.probs, uniform.double().clamp(max=_BELOW_ONE))
 
     def log_prob(self, actions: Tensor) -> Tensor:
         """Indices `[...,1]` -> `[...]`."""
-        return self.log_probs.gather(-1, actions).squeeze(-1)
+        return taken(self.log_probs, actions)
 
     def expect(self, values: Tensor) -> Tensor:
         """E_pi[values] for `[...,A]`, over available actions -> `[...]`; whatever the others' values are.
@@ -105,6 +113,12 @@ class SquashedNormal:
     def __init__(self, head: Tensor) -> None:
         self.mean, log_std = head.chunk(2, dim=-1)  # [...,D] each
         self.log_std = log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
+
+    def at(self, steps: slice) -> SquashedNormal:
+        """The policy at some of the steps of `[B,T,...]`."""
+        policy = copy.copy(self)
+        policy.mean, policy.log_std = at_steps(self.mean, steps), at_steps(self.log_std, steps)
+        return policy
 
     def _log_prob_pre_tanh(self, z: Tensor) -> Tensor:
         normal = -0.5 * ((z - self.mean) * (-self.log_std).exp()).square() - self.log_std - 0.5 * math.log(2 * math.pi)

@@ -22,7 +22,7 @@ from torch.autograd.function import once_differentiable
 
 from modules import gru_kernels
 from modules.compiled import arrays
-from utils.threads import share, takes_kernels, parts_for
+from utils.threads import parts_for, share, takes_kernels
 
 
 class _CompiledGRU(th.autograd.Function):

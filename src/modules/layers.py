@@ -106,7 +106,7 @@ class MLP(nn.Sequential):
         if not tall(x, x.numel() // x.shape[-1]):
             out: Tensor = super().forward(x)
             return out
-        return self.together([self], x)[0]
+        return self.together([self], x).squeeze(0)
 
     @staticmethod
     def together(nets: Sequence[nn.Sequential], x: Tensor) -> Tensor:
@@ -118,6 +118,14 @@ class MLP(nn.Sequential):
         return _rows_through(
             x, [_stack(y.weight for y in one) for one in layers], [_stack(y.bias for y in one) for one in layers]
         )
+
+
+class Linear(nn.Linear):
+    """`nn.Linear`, many rows by the kernels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[...,I]` -> `[...,out]`."""
+        return side_by_side(x, [self.weight], None if self.bias is None else [self.bias])
 
 
 def mlp(*sizes: int) -> MLP:
@@ -134,9 +142,11 @@ def side_by_side(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor] 
     `x [...,I]`, `weights [out,I]`, `biases [out]` (none: zeros) -> `[...,sum of out]`.
     """
     weight = th.cat(list(weights)) if len(weights) > 1 else weights[0]
-    bias = weight.new_zeros(len(weight)) if biases is None else th.cat(list(biases))
-    many = tall(x, x.numel() // x.shape[-1])
-    return _rows_through(x, [weight.unsqueeze(0)], [bias.unsqueeze(0)])[0] if many else F.linear(x, weight, bias)
+    bias = None if biases is None else th.cat(list(biases)) if len(biases) > 1 else biases[0]
+    if not tall(x, x.numel() // x.shape[-1]):
+        return F.linear(x, weight, bias)
+    bias = weight.new_zeros(len(weight)) if bias is None else bias
+    return _rows_through(x, [weight.unsqueeze(0)], [bias.unsqueeze(0)]).squeeze(0)
 
 
 def _stack(members: Iterable[Tensor]) -> Tensor:

@@ -43,7 +43,7 @@ def exponential(x, out, bits, power):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(fastmath=SUMS | {"nnan"})
-def _maximum(row):  # type: ignore[no-untyped-def]
+def maximum(row):  # type: ignore[no-untyped-def]
     """The largest number; any of them if one is NaN."""
     top = LOWEST
     for a in range(len(row)):  # over the row itself LLVM would not vectorise
@@ -64,14 +64,14 @@ def _shift(row, ok, out):  # type: ignore[no-untyped-def]
     """`out` = row - its maximum over the available, far below 0 for the others; returns the maximum."""
     for a in range(len(row)):
         out[a] = row[a] if ok[a] else LOWEST
-    top = _maximum(out)
+    top = maximum(out)
     for a in range(len(row)):
         out[a] -= top
     return top
 
 
 @nb.njit(fastmath=SUMS)
-def _masked_dot(x, y, ok):  # type: ignore[no-untyped-def]
+def masked_dot(x, y, ok):  # type: ignore[no-untyped-def]
     """Sum of x y over the available."""
     total = ZERO
     for a in range(len(x)):
@@ -142,11 +142,11 @@ def mixture_backward(part, known, avail, sizes, grads, out):  # type: ignore[no-
         q, p, ok, g_log, g_p, d_logit = plain[r], probs[r], avail[r], grad_logs[r], grad_probs[r], out[r]
         for a in range(len(p)):
             d[a] = g_p[a] + (g_log[a] / p[a] if p[a] > tiny else ZERO)
-        shared = _masked_dot(p, d, ok) if sums[r] > tiny else ZERO
+        shared = masked_dot(p, d, ok) if sums[r] > tiny else ZERO
         scale = (ONE - epsilon) / sums[r]
         for a in range(len(p)):
             d[a] = scale * (d[a] - shared) if ok[a] else ZERO
-        total = _masked_dot(q, d, every)
+        total = masked_dot(q, d, every)
         for a in range(len(p)):
             d_logit[a] = q[a] * (d[a] - total)
 
@@ -159,7 +159,7 @@ def softmax_backward(part, probs, avail, grads, out):  # type: ignore[no-untyped
     begin, end = mine(part, len(probs))
     for r in range(begin, end):
         p, ok, g_log, g_p, d = probs[r], avail[r], grad_logs[r], grad_probs[r], out[r]
-        shared = _masked_dot(p, g_p, ok) + _masked_dot(ones, g_log, ok)
+        shared = masked_dot(p, g_p, ok) + masked_dot(ones, g_log, ok)
         for a in range(len(p)):
             d[a] = g_log[a] + p[a] * (g_p[a] - shared) if ok[a] else ZERO
 
@@ -169,7 +169,7 @@ def expect(part, probs, values, avail, out):  # type: ignore[no-untyped-def]
     """`out [R]`: sum over the available of probs * values, whatever the other values are."""
     begin, end = mine(part, len(probs))
     for r in range(begin, end):
-        out[r] = _masked_dot(probs[r], values[r], avail[r])
+        out[r] = masked_dot(probs[r], values[r], avail[r])
 
 
 @cached

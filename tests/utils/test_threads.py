@@ -1,19 +1,20 @@
 """Sharing compiled loops among PyTorch's threads: every part is done once, failures travel, results do not change."""
 
+import threading
+
 import numba as nb
 import numpy as np
 import pytest
 import torch as th
 
 from modules.gru import GRU
-from utils.threads import share, workers_for
+from utils.threads import WORTH_A_THREAD, parts_for, parts_of, share
 
 
 @nb.njit(nogil=True)
-def count(part, seen, threads):
-    """Mark this part as done."""
-    seen[part[0]] += 1
-    threads[0] = part[1]
+def count(part, seen):
+    """Mark what this part covers as done."""
+    seen[part[1] : part[2]] += part[3]
 
 
 @pytest.fixture
@@ -25,30 +26,54 @@ def two_threads():
     th.set_num_threads(before)
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3, 7])
-def test_every_part_is_done_once(workers, two_threads):
+@pytest.mark.parametrize("sizes", [[1], [1, 1], [1, 1, 1], [4, 4, 2, 2, 1, 1, 1, 1]])
+def test_every_part_is_done_once(sizes, two_threads):
     """Also with more parts than threads, and again with the same threads."""
-    seen, threads = np.zeros(workers), np.zeros(1)
+    seen, parts = np.zeros(sum(sizes)), parts_of(*sizes)
+    assert [part[0] for part in parts] == list(range(len(sizes)))
     for repeat in (1, 2):
-        share(count, workers, seen, threads)
-        assert (seen == repeat).all()
-        assert threads[0] == workers
+        share(count, parts, seen)
+        assert (seen == repeat * sum(sizes)).all()
+
+
+def test_a_free_thread_takes_the_next_part(two_threads):
+    """While one thread is busy with the first part, the other does the rest."""
+    first, others = threading.Event(), []
+
+    def work(part):
+        if part[0] == 0:
+            assert first.wait(10), "the other thread did not do the other parts"
+        else:
+            others.append(part[0])
+            if len(others) == 3:
+                first.set()
+
+    share(work, parts_of(1, 1, 1, 1))
+    assert others == [1, 2, 3]
 
 
 def test_failures_are_raised_in_the_caller(two_threads):
     """What any part raises arrives, after all parts have ended."""
 
     def fail(part):
-        raise ValueError(f"part {part[1]}")
+        raise ValueError(f"part of {part[3]}")
 
-    with pytest.raises(ValueError, match="part 2"):
-        share(fail, 2)
+    with pytest.raises(ValueError, match="part of 2"):
+        share(fail, parts_of(1, 1))
 
 
 def test_little_work_stays_on_one_thread(two_threads):
     """A few rows are not worth waking anyone."""
-    assert workers_for(1000) == 1
-    assert workers_for(1 << 30) == 2
+    assert parts_for(1000) == parts_of(1)
+    assert parts_for(WORTH_A_THREAD) == parts_of(1, 1)
+
+
+def test_long_loops_end_in_small_parts(two_threads):
+    """Where rows are many enough for it; together they are everything."""
+    parts = parts_for(1 << 30)
+    assert [last - first for _, first, last, _ in parts] == [4, 4, 2, 2, 1, 1, 1, 1]
+    assert parts_for(1 << 30, rows=64) == parts_of(1, 1)
+    assert parts_for(1 << 30, rows=320) == parts
 
 
 def test_gru_does_not_depend_on_the_threads(two_threads):

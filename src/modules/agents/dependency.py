@@ -9,6 +9,8 @@ import torch as th
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from modules.layers import Linear
+
 
 class Dependency(nn.Module):
     """Corrects outputs of independent agents for what the earlier agents do, in the fixed order 1..N.
@@ -25,8 +27,8 @@ class Dependency(nn.Module):
 
     def __init__(self, n_agents: int, n_actions: int, embed_dim: int) -> None:
         super().__init__()
-        self.pair = nn.Linear(n_agents + n_actions, embed_dim)
-        self.out = nn.Linear(embed_dim, n_actions, bias=False)
+        self.pair = Linear(n_agents + n_actions, embed_dim)
+        self.out = Linear(embed_dim, n_actions, bias=False)
         self.register_buffer("ids", th.eye(n_agents), persistent=False)
 
     ids: Tensor  # [N,N]

@@ -140,7 +140,8 @@ class AgentNetwork(Head):
 
     def unroll(self, inputs: Tensor, rows: Sequence[int]) -> Tensor:
         """Outputs of whole episodes, `[B,T,N,I]` -> `[B,T,N,F]`."""
-        return self(inputs, rows)[0]
+        out: Tensor = self(inputs, rows)
+        return out.squeeze(0)
 
     def step(self, inputs: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """One step of acting: `[B,N,I]`, `[B,N,H]` -> `[B,N,F]`, `[B,N,H]`."""

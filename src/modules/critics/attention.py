@@ -17,7 +17,7 @@ from components.action_space import ActionSpace, ContinuousActions
 from modules.agents.trunk import AgentShape
 from modules.critics.critic import SINGLE
 from modules.critics.q_function import ContinuousQ, DiscreteQ, QFunction
-from modules.layers import AgentAxis, GroupedLinear
+from modules.layers import AgentAxis, GroupedLinear, Linear
 from utils.errors import UserError
 
 
@@ -58,8 +58,8 @@ class AttentionCritic(nn.Module):
             nn.LeakyReLU(),
             GroupedLinear(groups, width, 1 if self.one_output else action_space.enc_dim),
         )
-        self.query, self.key = (nn.Linear(width, width, bias=False) for _ in range(2))
-        self.value = nn.Linear(width, width)
+        self.query, self.key = (Linear(width, width, bias=False) for _ in range(2))
+        self.value = Linear(width, width)
         self.register_buffer("others", ~th.eye(shape.n_agents, dtype=th.bool), persistent=False)
 
     def attend(self, own: Tensor, pair: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,7 +94,7 @@ class AttentionCritic(nn.Module):
         x, squared = self.attend(axis.hidden_from_groups(own), axis.hidden_from_groups(pair(encoded)))
         attended = axis.hidden_to_groups(x)
         every = axis.hidden_to_groups(squared.view(-1, 1, 1).expand(-1, axis.n_agents, 1))  # the same for all agents
-        penalised = axis.unpack(every, rows, len(inputs))[0].squeeze(-1)
+        penalised = axis.unpack(every, rows, len(inputs)).squeeze(0).squeeze(-1)
 
         def q(mine: Tensor) -> Tensor:
             values = self.out(th.cat((mine, _repeated(attended, mine)), dim=-1)).flatten(2)

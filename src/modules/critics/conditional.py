@@ -28,7 +28,7 @@ class ConditionalCritic(Head):
 
     def unroll(self, inputs: Tensor, rows: Sequence[int]) -> Tensor:
         """`[B,T,N,I]` -> outputs `[B,T,N,2A]` for `values`."""
-        return self(inputs, rows)[0]
+        return self(inputs, rows).squeeze(0)
 
     def values(self, outputs: Tensor, actions: Tensor | None) -> Tensor:
         """Q_i of all own actions `[B,T,N,A]`: independent (None), or given the one-hot actions `[B,T,N,A]`."""

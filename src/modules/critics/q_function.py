@@ -14,6 +14,7 @@ from torch import Tensor
 
 from components.action_space import ActionSpace
 from modules.categorical import soft_maximum
+from modules.choice import soft_cost, taken
 from modules.distributions import MaskedCategorical, SquashedNormal
 
 Policy = MaskedCategorical | SquashedNormal
@@ -50,7 +51,7 @@ class DiscreteQ:
 
     def taken(self, actions: Tensor) -> Tensor:
         """Gather `[B,T,N,1]` -> `[K,B,T,N]`."""
-        return self.q_all.gather(-1, actions.expand(len(self.q_all), *actions.shape)).squeeze(-1)
+        return taken(self.q_all, actions.expand(len(self.q_all), *actions.shape))
 
     def soft_value(self, alpha: Tensor) -> Tensor:
         """V_i = alpha log sum_{a available} exp(Q_i(a) / alpha); masked after dividing by alpha -> `[K,B,T,N]`."""
@@ -69,7 +70,8 @@ class DiscreteQ:
     def objective(self, policy: Policy, alpha: Tensor) -> Tensor:
         """Sum_a pi_i(a) [alpha log pi_i(a) - min_k Q_i(a)], exact -> `[B,T,N]`."""
         assert isinstance(policy, MaskedCategorical)
-        return policy.expect(alpha.unsqueeze(-1) * policy.log_probs - self.q_all.detach().amin(0))
+        avail = self.avail if policy.avail is None else policy.avail
+        return soft_cost(policy.probs, policy.log_probs, self.q_all, avail, alpha)
 
 
 class ContinuousQ:

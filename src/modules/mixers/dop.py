@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch as th
-from torch import Tensor, nn
+from torch import Tensor
 
+from modules.layers import Linear
 from modules.mixers.igo import DOPMixer
 from modules.mixers.mixer import Mixer, MixerShape
 
@@ -16,8 +17,8 @@ class NormalisedDOPMixer(DOPMixer):
 
     def __init__(self, shape: MixerShape) -> None:
         Mixer.__init__(self, shape)
-        self.w1 = nn.Linear(shape.state_dim, shape.n_agents * shape.embed_dim)
-        self.w2 = nn.Linear(shape.state_dim, shape.embed_dim)
+        self.w1 = Linear(shape.state_dim, shape.n_agents * shape.embed_dim)
+        self.w2 = Linear(shape.state_dim, shape.embed_dim)
 
     def weights(self, state: Tensor) -> Tensor:
         """k_i(s), `[B,T,N]`, summing to 1."""

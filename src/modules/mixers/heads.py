@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from modules import head_kernels
-from utils.threads import share, takes_kernels, parts_for
+from utils.threads import parts_for, share, takes_kernels
 
 COST = 64  # of a gate in these kernels, in multiply-adds
 

@@ -37,7 +37,7 @@ class HeadLambda(nn.Module):
 
     def forward(self, state: Tensor, actions: Tensor) -> Tensor:
         """`[B,T,S]`, `[B,T,N,U]` -> positive weights `[B,T,N]`."""
-        return self.together([self], state, actions)[0]
+        return self.together([self], state, actions).squeeze(0)
 
     @staticmethod
     def together(nets: Sequence[Any], state: Tensor, actions: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ class MLPLambda(nn.Module):
 
     def forward(self, state: Tensor, actions: Tensor) -> Tensor:
         """`[B,T,S]`, `[B,T,N,U]` -> positive weights `[B,T,N]`."""
-        return self.together([self], state, actions)[0]
+        return self.together([self], state, actions).squeeze(0)
 
     @staticmethod
     def together(nets: Sequence[Any], state: Tensor, actions: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import math
 import torch as th
 from torch import Tensor, nn
 
-from modules.layers import mlp
+from modules.layers import Linear, mlp
 from modules.mixers.mixer import Mixer, MixerShape
 
 QUERY_HIDDEN = 64  # hidden units of the query networks and of the head weights
@@ -33,9 +33,9 @@ class UnitAttention(nn.Module):
         self.heads = (shape.n_heads, shape.embed_dim)
         width = shape.n_heads * shape.embed_dim
         self.query = nn.Sequential(
-            nn.Linear(shape.state_dim, QUERY_HIDDEN), nn.ReLU(), nn.Linear(QUERY_HIDDEN, width, bias=False)
+            Linear(shape.state_dim, QUERY_HIDDEN), nn.ReLU(), Linear(QUERY_HIDDEN, width, bias=False)
         )
-        self.key = nn.Linear(shape.unit_dim, width, bias=False)
+        self.key = Linear(shape.unit_dim, width, bias=False)
         self.head_weights = mlp(shape.state_dim, QUERY_HIDDEN, shape.n_heads) if shape.weighted_heads else None
 
     def logits(self, state: Tensor) -> Tensor:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch as th
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
-from modules.layers import mlp
+from modules.layers import Linear, mlp
 from modules.mixers import qmix_kernels
 from modules.mixers.mixer import Mixer, MixerShape
-from utils.threads import share, takes_kernels, parts_for
+from utils.threads import parts_for, share, takes_kernels
 
 COST = 8  # of a weight in the compiled mixing, in multiply-adds
 
@@ -75,7 +75,7 @@ class QMIXMixer(Mixer):
         state, embed = shape.state_dim, shape.embed_dim
         self.hyper_w1 = mlp(state, HYPER_HIDDEN, embed * shape.n_agents)
         self.hyper_w2 = mlp(state, HYPER_HIDDEN, embed)
-        self.hyper_b1 = nn.Linear(state, embed)
+        self.hyper_b1 = Linear(state, embed)
         self.v = mlp(state, embed, 1)
 
     def mix(self, utilities: Tensor, state: Tensor, actions: Tensor | None, baseline: Tensor | None) -> Tensor:

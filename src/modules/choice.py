@@ -1,0 +1,103 @@
+"""Values of chosen actions, the best action, and the objective of a soft policy: compiled on the CPU, PyTorch elsewhere.
+
+PyTorch's `gather` of one number a row takes 30 ns, its masked `argmax` three passes over memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch as th
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from modules import choice_kernels as kernels
+from modules.rows import empty_rows, memory_order, numbers_of, rows_of
+from utils.threads import parts_for, share, takes_kernels
+
+COST = 4  # of one number in these kernels, in multiply-adds
+
+
+class _Taken(th.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, actions: Tensor) -> Tensor:
+        order = memory_order(values)
+        out, memory = empty_rows(values.shape[:-1], order)
+        ctx.actions, ctx.order, ctx.shape = numbers_of(actions, order), order, values.shape
+        share(kernels.taken, parts_for(COST * memory.numel()), rows_of(values, order), ctx.actions, _flat(memory))
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        out, memory = empty_rows(ctx.shape, ctx.order)
+        rows = memory.view(-1, ctx.shape[-1]).numpy()
+        share(kernels.taken_backward, parts_for(memory.numel()), numbers_of(grad, ctx.order), ctx.actions, rows)
+        return out, None
+
+
+class _SoftCost(th.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, probs: Tensor, logs: Tensor, values: Tensor, avail: Tensor, alpha: Tensor) -> Tensor:
+        order = memory_order(probs)
+        every = values.permute(0, *(axis + 1 for axis in order)).reshape(len(values), -1, probs.shape[-1])
+        out, memory = empty_rows(probs.shape[:-1], order)
+        known = ((rows_of(probs, order), rows_of(logs, order)), every.contiguous().numpy(), rows_of(avail, order))
+        ctx.known = *known, numbers_of(alpha.expand(out.shape), order)
+        ctx.order, ctx.shape = order, probs.shape
+        share(kernels.soft_cost, parts_for(COST * probs.numel()), *ctx.known, _flat(memory))
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        (d_probs, of_probs), (d_logs, of_logs) = (empty_rows(ctx.shape, ctx.order) for _ in range(2))
+        written = tuple(memory.view(-1, ctx.shape[-1]).numpy() for memory in (of_probs, of_logs))
+        share(
+            kernels.soft_cost_backward,
+            parts_for(COST * d_probs.numel()),
+            *ctx.known,
+            numbers_of(grad, ctx.order),
+            written,
+        )
+        return d_probs, d_logs, None, None, None
+
+
+def _flat(memory: Tensor) -> Any:
+    return memory.view(-1).numpy()
+
+
+def taken(values: Tensor, actions: Tensor) -> Tensor:
+    """`values [...,A]` of the chosen `actions [...,1]` -> `[...]`."""
+    if takes_kernels(values):
+        out: Tensor = _Taken.apply(values, actions.squeeze(-1))
+        return out
+    return values.gather(-1, actions).squeeze(-1)
+
+
+def best(values: Tensor, avail: Tensor) -> Tensor:
+    """The available action of the largest value, the first of several: `[...,A]` -> `[...,1]`."""
+    if takes_kernels(values):
+        order = memory_order(values)
+        out, memory = empty_rows(values.shape[:-1], order, th.int64)
+        arrays = (rows_of(values, order), rows_of(avail, order), _flat(memory))
+        share(kernels.best, parts_for(COST * values.numel()), *arrays)
+        return out.unsqueeze(-1)
+    return values.masked_fill(~avail, th.finfo(values.dtype).min).argmax(-1, keepdim=True)
+
+
+def soft_cost(probs: Tensor, log_probs: Tensor, values: Tensor, avail: Tensor, alpha: Tensor) -> Tensor:
+    """Sum over available actions of pi (alpha log pi - min_k Q_k), `[...]`; no gradient to Q and alpha.
+
+    Args:
+        probs: pi, `[...,A]`.
+        log_probs: log pi, `[...,A]`.
+        values: Q_k, `[K,...,A]`.
+        avail: `[...,A]` bool.
+        alpha: broadcast with `[...]`.
+    """
+    if takes_kernels(probs):
+        out: Tensor = _SoftCost.apply(probs, log_probs, values.detach(), avail, alpha.to(th.float32))
+        return out
+    costs = alpha.unsqueeze(-1) * log_probs - values.detach().amin(0)
+    return (probs * costs.masked_fill(~avail, 0.0)).sum(-1)

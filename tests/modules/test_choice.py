@@ -1,0 +1,78 @@
+"""Compiled choices against PyTorch's formulas in double precision, in any memory layout."""
+
+import pytest
+import torch as th
+
+from modules.choice import best, soft_cost, taken
+
+LAYOUTS = {"plain": (0, 1, 2, 3), "time first": (1, 0, 2, 3), "agents first": (2, 0, 1, 3)}
+
+
+def laid_out(x, order):
+    """The same numbers with memory in the given order of axes."""
+    inverse = [order.index(axis) for axis in range(len(order))]
+    return x.permute(*order).contiguous().permute(*inverse)
+
+
+def inputs(n_actions, order):
+    """Numbers `[3,5,2,A]` with equal ones among them, and availability with at least one action a row."""
+    th.manual_seed(n_actions)
+    values = th.randn(3, 5, 2, n_actions).mul(4).round().div(4)
+    avail = th.rand(values.shape) < 0.5
+    avail[..., -1] = True
+    return laid_out(values, order), laid_out(avail, order)
+
+
+@pytest.mark.parametrize("n_actions", [1, 2, 9, 70])
+@pytest.mark.parametrize("order", LAYOUTS.values(), ids=LAYOUTS)
+def test_values_of_chosen_actions_and_their_gradient(n_actions, order):
+    """Exact; the gradient is 0 but at the actions; also of an ensemble."""
+    values, _ = inputs(n_actions, order)
+    actions = th.randint(n_actions, (*values.shape[:-1], 1))
+    for x in (values, th.stack((values, 2 * values))):
+        chosen = actions.expand(*x.shape[:-1], 1)
+        weight, ours, theirs = th.randn(x.shape[:-1]), x.clone().requires_grad_(), x.clone().requires_grad_()
+        out, expected = taken(ours, chosen), theirs.gather(-1, chosen).squeeze(-1)
+        assert th.equal(out, expected)
+        (out * weight).sum().backward()
+        (expected * weight).sum().backward()
+        assert th.equal(ours.grad, theirs.grad)
+
+
+@pytest.mark.parametrize("n_actions", [1, 2, 9, 70])
+@pytest.mark.parametrize("order", LAYOUTS.values(), ids=LAYOUTS)
+def test_the_best_available_action(n_actions, order):
+    """The first of equals, as in double precision; 0 where nothing is available."""
+    values, avail = inputs(n_actions, order)
+    found = best(values, avail)
+    assert th.equal(found, best(values.double(), avail))
+    assert avail.gather(-1, found).all()
+    assert (best(values, th.zeros_like(avail)) == 0).all()
+
+
+def test_nan_does_not_lead_out_of_the_row():
+    """Nothing is comparable with it."""
+    assert best(th.tensor([[1.0, th.nan, th.nan]]), th.tensor([[False, True, True]])).item() in (0, 1, 2)
+
+
+@pytest.mark.parametrize("n_actions", [1, 2, 9, 70])
+@pytest.mark.parametrize("order", LAYOUTS.values(), ids=LAYOUTS)
+def test_soft_cost_and_its_gradient(n_actions, order):
+    """The formula in double precision to 1e-5; unavailable values may be infinite, NaN is not hidden."""
+    values, avail = inputs(n_actions, order)
+    probs, logs = (laid_out(th.rand(values.shape), order) for _ in range(2))
+    q = th.stack((values, values.flip(-1))).masked_fill(~avail, th.inf)
+    alpha, weight, results = th.tensor([0.5, 2.0]), th.randn(values.shape[:-1]), []
+    for cast in (th.float32, th.float64):
+        given = [x.detach().to(cast).requires_grad_() for x in (probs, logs, q)]
+        out = soft_cost(*given, avail, alpha.to(cast))
+        (out * weight).sum().backward()
+        assert given[2].grad is None
+        results.append([out.detach(), given[0].grad, given[1].grad])
+    for single, double in zip(*results, strict=True):
+        assert single.dtype == th.float32
+        th.testing.assert_close(single.double(), double, rtol=1e-5, atol=1e-5)
+    for k in range(2):
+        q[k, 0, 0, 0, -1] = th.nan
+        assert soft_cost(probs, logs, q, avail, alpha)[0, 0, 0].isnan()
+        q[k, 0, 0, 0, -1] = 0.0
