@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch as th
 from torch import Tensor
 
 from components.action_space import ActionSpace
-from components.inputs import InputSpec, build_inputs
+from components.inputs import AgentInputs, InputSpec, agent_inputs
 
 
 @dataclass
@@ -52,13 +53,20 @@ class TrainBatch:
     def __post_init__(self) -> None:
         if sorted(self.lengths, reverse=True) != self.lengths:
             raise ValueError(f"episodes must be sorted by length, longest first, got {self.lengths}")
-        self._inputs: dict[InputSpec, Tensor] = {}
+        self._inputs: dict[InputSpec, AgentInputs] = {}
         steps = self.obs.shape[1]
         self.rows_seen = [sum(length >= t for length in self.lengths) for t in range(steps)]
         self.rows_taken = self.rows_seen[1:]
-        self.actions_enc = self.action_space.encode(self.actions)  # [B,T,N,U]
-        first = self.actions_enc.new_zeros(self.actions_enc[:, :1].shape)
-        self.last_actions = th.cat((first, self.actions_enc), dim=1)  # [B,T+1,N,U]
+
+    @cached_property
+    def actions_enc(self) -> Tensor:
+        """Encoded actions, `[B,T,N,U]`."""
+        return self.action_space.encode(self.actions)
+
+    @cached_property
+    def last_actions(self) -> Tensor:
+        """Encoded actions before each observation, zeros before the first, `[B,T+1,N,U]`."""
+        return th.cat((th.zeros_like(self.actions_enc[:, :1]), self.actions_enc), dim=1)
 
     @property
     def avail_taken(self) -> Tensor | None:
@@ -81,12 +89,8 @@ class TrainBatch:
             if self.rows_taken[t] > 0:
                 yield slice(t, t + 1), self.rows_taken[t : t + 1]
 
-    def inputs(self, spec: InputSpec) -> Tensor:
-        """Inputs of a per-agent network at every observation, `[B,T+1,N,I]`, made once for all that read the same.
-
-        Time first in memory, as it is packed.
-        """
+    def inputs(self, spec: InputSpec) -> AgentInputs:
+        """Inputs of a per-agent network at every observation, `[B,T+1,N,I]`, made once for all that read the same."""
         if spec not in self._inputs:
-            fields = (x.transpose(0, 1) for x in (self.obs, self.state, self.last_actions))
-            self._inputs[spec] = build_inputs(spec, *fields).transpose(0, 1)
+            self._inputs[spec] = agent_inputs(spec, self.obs, self.state, self.actions, self.action_space)
         return self._inputs[spec]

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from components.action_selectors import differentiable_sample, log_prob_of, mode
 from components.episode_buffer import TrainBatch
+from components.inputs import Inputs
 from components.schedules import Steps
 from learners.learner import Learner, Metrics, register, td_metrics
 from modules.agents import REGISTRY as AGENTS
@@ -97,7 +98,7 @@ class DDPGLearner(Learner):
         utilities = q(self.scope.arrange(own, others))[0]  # [B,T,N]
         return utilities if mixer is None else mixer(utilities, state)
 
-    def td_targets(self, batch: TrainBatch, inputs: Tensor) -> Tensor:
+    def td_targets(self, batch: TrainBatch, inputs: Inputs) -> Tensor:
         """y = r + gamma (1 - d) Q'(tau', mu'(tau')) as a TD(lambda) return, `[B,T,1]` or `[B,T,N]`.
 
         mu' is the target actors' greedy action: one-hot argmax, or tanh of the output without noise.

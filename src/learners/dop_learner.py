@@ -12,7 +12,7 @@ import torch as th
 from torch import Tensor
 
 from components.episode_buffer import ReplayBuffer, TrainBatch
-from components.inputs import InputSpec
+from components.inputs import Inputs, InputSpec
 from components.schedules import Level, Steps
 from learners.learner import Learner, Metrics, averaged, register, td_metrics
 from modules.agents import REGISTRY as AGENTS
@@ -95,7 +95,7 @@ class DOPLearner(Learner):
         metrics |= {"policy_loss": policy_loss.detach(), "entropy": entropy.detach()}
         return metrics | {"actor_grad_norm": self.optimise("actor", policy_loss - self.params.entropy_coef * entropy)}
 
-    def td_targets(self, batch: TrainBatch, inputs: Tensor, head: Tensor, epsilon: Level) -> tuple[Tensor, Tensor]:
+    def td_targets(self, batch: TrainBatch, inputs: Inputs, head: Tensor, epsilon: Level) -> tuple[Tensor, Tensor]:
         """Targets of replayed and of newest episodes, `[B,T,1]` each.
 
             off  y_t = Q'(u_t) + sum_{j<n} (gamma lambda)^j [prod_{l<=j} pi(u_{t+l})] delta_{t+j},
@@ -117,7 +117,7 @@ class DOPLearner(Learner):
         on = lambda_returns(batch.reward, batch.terminated, next_value, batch.mask, gamma, p.td_lambda)
         return off, on
 
-    def learn_critic(self, batch: TrainBatch, inputs: Tensor, off: Tensor, on: Tensor) -> Metrics:
+    def learn_critic(self, batch: TrainBatch, inputs: Inputs, off: Tensor, on: Tensor) -> Metrics:
         """Minimise kappa (Q_tot - off)^2 over replayed and (1 - kappa) (Q_tot - on)^2 over newest episodes.
 
         Each a mean over those real steps of its episodes that the optimiser step is for, all or one time index; without
@@ -138,7 +138,7 @@ class DOPLearner(Learner):
         targets, real = th.where(newest > 0, on, off), slice(q_tot.shape[1])
         return averaged(parts) | td_metrics(q_tot, targets[:, real], batch.mask[:, real])
 
-    def values(self, batch: TrainBatch, inputs: Tensor, steps: slice, rows: list[int]) -> tuple[Tensor, Tensor]:
+    def values(self, batch: TrainBatch, inputs: Inputs, steps: slice, rows: list[int]) -> tuple[Tensor, Tensor]:
         """Q_tot `[B,t,1]` and Q_i `[B,t,N]` of the stored actions at `steps`, from their inputs `[B,t,N,I]`."""
         assert batch.avail_taken is not None
         q = self.critic.judge(inputs, rows, batch.avail_taken[:, steps], self.rng)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from components.action_selectors import sample_with_log_prob
 from components.episode_buffer import TrainBatch
-from components.inputs import InputSpec
+from components.inputs import Inputs, InputSpec
 from components.schedules import Steps
 from components.temperature import make_temperature, target_entropy
 from learners.fop_params import FOPParams
@@ -92,7 +92,7 @@ class FOPLearner(Learner):
         metrics |= self.learn_critic(batch, q_joint, advantages, targets)
         return metrics | {"alpha": self.temperature.team(t_env), "entropy": entropy}
 
-    def td_targets(self, batch: TrainBatch, inputs: Tensor, fresh: Tensor, log_prob: Tensor, t_env: Steps) -> Tensor:
+    def td_targets(self, batch: TrainBatch, inputs: Inputs, fresh: Tensor, log_prob: Tensor, t_env: Steps) -> Tensor:
         """Eq. (9): y = r + gamma (1 - d) [min_k Q'_jt(tau', u') - alpha sum_i log pi_i(u'_i|tau'_i)], as a return.
 
         u' (`fresh [B,T+1,N,1|D]`, with `log_prob [B,T+1,N]`) is drawn from the current policies. Every step's entropy
@@ -124,7 +124,7 @@ class FOPLearner(Learner):
             self.temperature.observe_lambda(weights, advantages[0], batch.mask)
         return {"loss": loss.detach(), "grad_norm": norm} | td_metrics(q_joint, targets, batch.mask)
 
-    def joint_q(self, batch: TrainBatch, q: QFunction, inputs: Tensor, alpha_i: Tensor) -> tuple[Tensor, Tensor]:
+    def joint_q(self, batch: TrainBatch, q: QFunction, inputs: Inputs, alpha_i: Tensor) -> tuple[Tensor, Tensor]:
         """Eq. (7): Q_jt `[K,B,T,1]` of the stored actions, and the advantages Q_i - V_i `[K,B,T,N]`, detached."""
         utilities = q.taken(batch.actions)  # [K,B,T,N]
         with th.no_grad():
@@ -139,7 +139,7 @@ class FOPLearner(Learner):
         q_joint, _ = self.joint_q(batch, q, inputs, self.temperature.individual(self.t_env))
         return q_joint.mean(0), q.taken(batch.actions).mean(0)
 
-    def baseline(self, q: QFunction, inputs: Tensor, rows: list[int], alpha_i: Tensor) -> Tensor:
+    def baseline(self, q: QFunction, inputs: Inputs, rows: list[int], alpha_i: Tensor) -> Tensor:
         """V_i `[K,B,T,N]`: alpha_i log-sum-exp over available actions, or the V-networks of eq. (10)."""
         if self.value is not None:
             value: Tensor = self.value(inputs, rows)

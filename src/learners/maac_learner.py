@@ -13,7 +13,7 @@ from torch import Tensor
 
 from components.action_selectors import log_prob_of, sample_with_log_prob
 from components.episode_buffer import TrainBatch
-from components.inputs import InputSpec
+from components.inputs import Inputs, InputSpec
 from components.schedules import Steps
 from learners.learner import Learner, Metrics, register, td_metrics
 from modules.agents.trunk import AgentShape
@@ -77,16 +77,16 @@ class MAACLearner(Learner):
         metrics["entropy"] = masked_mean(-log_prob.detach(), batch.mask)
         return metrics | td_metrics(values, targets, batch.mask)
 
-    def judge(self, batch: TrainBatch, inputs: Tensor, encoded: Tensor) -> tuple[QFunction, Tensor]:
+    def judge(self, batch: TrainBatch, inputs: Inputs, encoded: Tensor) -> tuple[QFunction, Tensor]:
         """The online critic where actions were taken, for joint actions `[B,T,N,U]`; inputs of all steps."""
         return self.critic.judge(inputs[:, :-1], batch.rows_taken, batch.avail_taken, encoded, self.rng)
 
-    def advantages(self, batch: TrainBatch, inputs: Tensor, policy: Policy, fresh: Tensor) -> Tensor:
+    def advantages(self, batch: TrainBatch, inputs: Inputs, policy: Policy, fresh: Tensor) -> Tensor:
         """Q_i(o,u) - b_i `[B,T,N]`, b_i = E_{u_i ~ pi_i} Q_i(o,(u_i,u_-i)), the others' `fresh` actions fixed."""
         q, _ = self.judge(batch, inputs, batch.action_space.encode(fresh))
         return (q.taken(fresh) - q.expected(policy, self.params.baseline_samples))[0]
 
-    def td_targets(self, batch: TrainBatch, inputs: Tensor) -> Tensor:
+    def td_targets(self, batch: TrainBatch, inputs: Inputs) -> Tensor:
         """y_i = r + gamma (1 - d) [Q'_i(o',u') - alpha log pi'_i(u'_i)], u' ~ the target policies, `[B,T,N]`."""
         if not batch.bootstraps:
             return batch.reward.expand(batch.actions.shape[:-1])

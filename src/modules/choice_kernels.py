@@ -87,8 +87,8 @@ def soft_cost_backward(part, policy, values, avail, alpha, grad, written):  # ty
     begin, end = mine(part, len(grad))
     for r in range(begin, end):
         _costs(alpha[r], logs[r], values, r, costs)
-        ok, p, d_p, d_l, both = avail[r], probs[r], d_probs[r], d_logs[r], alpha[r] * grad[r]
+        ok, p, d_p, d_l, g, both = avail[r], probs[r], d_probs[r], d_logs[r], grad[r], alpha[r] * grad[r]
         for a in range(len(p)):
-            d_p[a] = grad[r] * costs[a] if ok[a] else ZERO
+            d_p[a] = g * costs[a] if ok[a] else ZERO
         for a in range(len(p)):
             d_l[a] = both * p[a] if ok[a] else ZERO

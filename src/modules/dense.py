@@ -9,7 +9,7 @@ Shape legend: G groups, P rows, I inputs, O outputs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch as th
 from torch import Tensor
@@ -27,11 +27,29 @@ def tall(x: Tensor, rows: int) -> bool:
     return rows >= TALL and takes_kernels(x)
 
 
+class Packed(NamedTuple):
+    """Inputs of a network as rows, the same for all groups if there is one of them: numbers, then ones among zeros.
+
+    Args:
+        x: `[G,P,D]`.
+        ones: places of the ones among all I inputs, D of them the numbers; int64, -1 for none: `[G,P,J]`.
+    """
+
+    x: Tensor
+    ones: Tensor
+
+
+def packed(x: Tensor) -> Packed:
+    """Rows of numbers alone; memory that all groups share is passed on once."""
+    x = x[:1] if x.stride(0) == 0 else x
+    return Packed(x, th.empty(len(x), x.shape[1], 0, dtype=th.int64))
+
+
 class _Chain(th.autograd.Function):
     """Maps one after the other in one node of the graph; `parameters` are all weights, then all biases."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, relu: bool, keep: bool, *parameters: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, ones: Tensor, relu: bool, keep: bool, *parameters: Tensor) -> Tensor:
         count, rows, x = len(parameters) // 2, x.shape[1], x.contiguous()
         weights, biases = [w.contiguous() for w in parameters[:count]], [b.flatten(1) for b in parameters[count:]]
         parts = parts_for(rows * sum(w.numel() for w in weights))
@@ -39,38 +57,43 @@ class _Chain(th.autograd.Function):
         if not keep:
             shapes = [*((len(parts), dense_kernels.ROWS, width) for *_, width in shapes[:-1]), shapes[-1]]
         outs = [x.new_empty(shape) for shape in shapes]
-        passed = (arrays(weights), arrays(biases), relu, x.numpy(), arrays(outs))
+        passed = (arrays(weights), arrays(biases), relu, arrays((x, ones)), arrays(outs))
         share(dense_kernels.forward, parts, *passed)
-        ctx.save_for_backward(x, *weights, *outs)
+        ctx.save_for_backward(x, ones, *weights, *outs)
         ctx.relu = relu
         return outs[-1]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, *saved = ctx.saved_tensors
+        x, ones, *saved = ctx.saved_tensors
         weights, outs = saved[: len(saved) // 2], saved[len(saved) // 2 :]
-        parts = parts_for(2 * x.shape[1] * sum(w.numel() for w in weights))
-        d_weights = [w.new_zeros(len(parts), len(w), *w.shape[:0:-1]) for w in weights]  # transposed
-        d_biases = [w.new_zeros(len(parts), len(w), 1, w.shape[2]) for w in weights]
+        parts, (groups, n_in, n_out) = parts_for(2 * x.shape[1] * sum(w.numel() for w in weights)), weights[0].shape
+        sizes = [x.shape[2], *(w.shape[1] for w in weights[1:])]
+        d_weights = [
+            w.new_zeros(len(parts), groups, w.shape[2], size) for w, size in zip(weights, sizes, strict=True)
+        ]  # transposed
+        d_biases = [w.new_zeros(len(parts), groups, 1, w.shape[2]) for w in weights]
+        d_ones = grad.new_zeros(len(parts), groups, n_in - x.shape[2], n_out)
         d_x = th.empty_like(x) if ctx.needs_input_grad[0] else x.new_empty(len(x), 0, x.shape[2])
         turned = arrays([w.transpose(1, 2).contiguous() for w in weights])
-        sums = (arrays(d_weights), arrays(d_biases))
-        known, rows = (x.numpy(), arrays(outs)), grad.contiguous().numpy()
+        sums = (arrays(d_weights), arrays(d_biases), d_ones.numpy())
+        known, rows = (x.numpy(), ones.numpy(), arrays(outs)), grad.contiguous().numpy()
         share(dense_kernels.backward, parts, turned, ctx.relu, known, rows, d_x.numpy(), sums)
-        totals = [total.sum(0).transpose(1, 2) for total in d_weights] + [total.sum(0) for total in d_biases]
-        return d_x if ctx.needs_input_grad[0] else None, None, None, *totals
+        first, *totals = [total.sum(0).transpose(1, 2) for total in d_weights] + [total.sum(0) for total in d_biases]
+        first = th.cat((first, d_ones.sum(0)), 1) if d_ones.shape[2] > 0 else first
+        return d_x if ctx.needs_input_grad[0] else None, None, None, None, first, *totals
 
 
-def chain(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], relu: bool = False) -> Tensor:
+def chain(x: Tensor | Packed, weights: Sequence[Tensor], biases: Sequence[Tensor], relu: bool = False) -> Tensor:
     """Maps `weights[k] [G,I,O]`, `biases[k] [G,1,O]` one after the other, ReLU between them, and last if asked for.
 
-    `x [G,P,I]` -> `[G,P,O]`, O of the last map.
+    `x [G,P,I]` -> `[G,P,O]`, O of the last map. Places of ones are for rows that are `tall`.
     """
-    if tall(x, x.shape[1]):
-        x = x[:1] if x.stride(0) == 0 else x
+    if isinstance(x, Packed) or tall(x, x.shape[1]):
+        x, ones = x if isinstance(x, Packed) else packed(x)
         keep = th.is_grad_enabled() and any(y.requires_grad for y in (x, *weights, *biases))
-        out: Tensor = _Chain.apply(x, relu, keep, *weights, *biases)
+        out: Tensor = _Chain.apply(x, ones, relu, keep, *weights, *biases)
         return out
     last = len(weights) - 1
     for k, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
@@ -79,6 +102,6 @@ def chain(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], relu: 
     return x
 
 
-def affine(x: Tensor, weight: Tensor, bias: Tensor, relu: bool = False) -> Tensor:
+def affine(x: Tensor | Packed, weight: Tensor, bias: Tensor, relu: bool = False) -> Tensor:
     """x W + b, or its ReLU: `x [G,P,I]`, `weight [G,I,O]`, `bias [G,1,O]` -> `[G,P,O]`."""
     return chain(x, [weight], [bias], relu)

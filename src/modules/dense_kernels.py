@@ -19,7 +19,7 @@ ROWS = 48  # of a block
 
 
 @nb.njit(inline="always", fastmath=FAST)
-def _finish(out, bias, relu):  # type: ignore[no-untyped-def]
+def finish(out, bias, relu):  # type: ignore[no-untyped-def]
     """Add the bias to a block of rows `[R,O]`, then ReLU where asked for."""
     for m in range(len(out)):
         row = out[m]
@@ -32,8 +32,34 @@ def _finish(out, bias, relu):  # type: ignore[no-untyped-def]
                 row[j] = row[j] + bias[j]
 
 
+@nb.njit(inline="always", fastmath=FAST)
+def add_places(out, weight, places):  # type: ignore[no-untyped-def]
+    """What inputs of 1 add to a block of results `[R,O]`: rows of `weight [I,O]`; `places [R,J]`, -1: none."""
+    for m in range(len(out)):
+        row = out[m]
+        for k in range(places.shape[1]):
+            place = places[m, k]
+            if place >= 0:
+                added = weight[place]
+                for j in range(len(row)):
+                    row[j] += added[j]
+
+
+@nb.njit(inline="always", fastmath=FAST)
+def add_at_places(rows, total, places, first):  # type: ignore[no-untyped-def]
+    """The gradients of those rows: rows of `total` are added to, the first one is that of place `first`."""
+    for m in range(len(rows)):
+        row = rows[m]
+        for k in range(places.shape[1]):
+            place = places[m, k]
+            if place >= 0:
+                sums = total[place - first]
+                for j in range(len(row)):
+                    sums[j] += row[j]
+
+
 @cached
-def forward(part, weights, biases, relu, x, outs):  # type: ignore[no-untyped-def]
+def forward(part, weights, biases, relu, given, outs):  # type: ignore[no-untyped-def]
     """All maps, ReLU between them.
 
     Args:
@@ -41,30 +67,34 @@ def forward(part, weights, biases, relu, x, outs):  # type: ignore[no-untyped-de
         weights: of every map, `[G,I,O]`.
         biases: `[G,O]`.
         relu: whether the last map has a ReLU, too.
-        x: inputs, `[G,P,I]`, or `[1,P,I]`, the same for all groups.
+        given: (inputs `[G,P,D]`, places of ones among the first map's other I - D inputs `[G,P,J]`, -1: none), or both
+            `[1,P,...]`, the same for all groups.
         outs: written: every map's results, `[G,P,O]`; those of all but the last one may be `[parts,ROWS,O]` and
             are not kept then.
     """
-    number, last = part[0], len(weights) - 1
+    number, (x, ones), last = part[0], given, len(weights) - 1
     groups, n_rows = outs[last].shape[:2]
     begin, end = mine(part, n_rows)
     for start in range(begin, end, ROWS):
         rows = min(ROWS, end - start)
         for g in range(groups):
-            source, first = x[min(g, len(x) - 1)], start
+            member = min(g, len(x) - 1)
+            source, first = x[member], start
             for k in range(last + 1):
-                inner, width = weights[k].shape[1:]
+                inner, width = source.shape[1], weights[k].shape[2]
                 kept = k == last or outs[k].shape[1] == n_rows
                 out, here = outs[k][g if kept else number], start if kept else 0
                 given, weight = (source.reshape(-1), first * inner, inner, 1), weights[k][g].reshape(-1)
                 target = (out.reshape(-1), here * width, width)
                 multiply((rows, width, inner), given, (weight, 0, width), target, False)
-                _finish(out[here : here + rows], biases[k][g], relu or k < last)
+                if k == 0:
+                    add_places(out[here : here + rows], weights[k][g], ones[member, start : start + rows])
+                finish(out[here : here + rows], biases[k][g], relu or k < last)
                 source, first = out, here
 
 
 @nb.njit(inline="always", fastmath=FAST)
-def _through_relu(d, out):  # type: ignore[no-untyped-def]
+def through_relu(d, out):  # type: ignore[no-untyped-def]
     """Gradients `d [R,O]` of a ReLU's results `out [R,O]` become those of its inputs."""
     for m in range(len(out)):
         row, result = d[m], out[m]
@@ -81,7 +111,7 @@ def _copy(rows, out):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(inline="always", fastmath=FAST)
-def _add_rows(rows, total):  # type: ignore[no-untyped-def]
+def add_rows(rows, total):  # type: ignore[no-untyped-def]
     for m in range(len(rows)):
         row = rows[m]
         for j in range(len(row)):
@@ -96,13 +126,13 @@ def backward(part, weights, relu, known, grad, d_x, sums):  # type: ignore[no-un
         part: see `utils/threads.py`.
         weights: of every map, transposed, `[G,O,I]`.
         relu: whether the last map has a ReLU.
-        known: (inputs x, every map's results `[G,P,O]`).
+        known: (inputs x, places of ones, every map's results `[G,P,O]`).
         grad: of the last results, `[G,P,O]`.
         d_x: written, as `x`; or of P = 0 rows: not asked for.
-        sums: added to, one for each part: (of every map's weights, transposed, `[parts,G,O,I]`, of its biases
-            `[parts,G,1,O]`).
+        sums: added to, one for each part: (of every map's weights, transposed, `[parts,G,O,I]`, the first map's
+            `[parts,G,O,D]`; of the biases `[parts,G,1,O]`; of the first map's weights of ones, `[parts,G,I-D,O]`).
     """
-    number, (x, outs), last, wanted = part[0], known, len(weights) - 1, d_x.shape[1] > 0
+    number, (x, ones, outs), last, wanted = part[0], known, len(weights) - 1, d_x.shape[1] > 0
     (groups, n_rows), widest = grad.shape[:2], 0
     for k in range(last + 1):
         widest = max(widest, weights[k].shape[1])
@@ -114,17 +144,19 @@ def backward(part, weights, relu, known, grad, d_x, sums):  # type: ignore[no-un
             member, width = min(g, len(x) - 1), grad.shape[2]
             _copy(grad[g, start : start + rows], d[: rows * width].reshape(rows, width))
             for k in range(last, -1, -1):
-                width, inner = weights[k].shape[1:]
+                source = x[member] if k == 0 else outs[k - 1][g]
+                width, inner = weights[k].shape[1], source.shape[1]
                 block = d[: rows * width].reshape(rows, width)
                 if relu or k < last:
-                    _through_relu(block, outs[k][g, start : start + rows])
-                _add_rows(block, sums[1][k][number, g, 0])
-                source = x[member] if k == 0 else outs[k - 1][g]
+                    through_relu(block, outs[k][g, start : start + rows])
+                add_rows(block, sums[1][k][number, g, 0])
+                if k == 0:
+                    add_at_places(block, sums[2][number, g], ones[member, start : start + rows], inner)
                 # d^T source: what is read from memory goes through the innermost loop once
                 given = (source.reshape(-1), start * inner, inner)
                 d_weight = (sums[0][k][number, g].reshape(-1), 0, inner)
                 multiply((width, inner, rows), (d, 0, 1, width), given, d_weight, True)
-                turned, sizes = (weights[k][g].reshape(-1), 0, inner), (rows, inner, width)
+                turned, sizes = (weights[k][g].reshape(-1), 0, weights[k].shape[2]), (rows, inner, width)
                 if k > 0:
                     multiply(sizes, (d, 0, width, 1), turned, (d_next, 0, inner), False)
                     d, d_next = d_next, d

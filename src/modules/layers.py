@@ -17,7 +17,7 @@ import torch as th
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from modules.dense import affine, chain, tall
+from modules.dense import Packed, affine, chain, tall
 from utils.transfer import moved
 
 
@@ -30,8 +30,10 @@ class GroupedLinear(nn.Module):
         self.weight = nn.Parameter(th.empty(groups, n_in, n_out).uniform_(-bound, bound))
         self.bias = nn.Parameter(th.empty(groups, 1, n_out).uniform_(-bound, bound))
 
-    def forward(self, x: Tensor, relu: bool = False) -> Tensor:
+    def forward(self, x: Tensor | Packed, relu: bool = False) -> Tensor:
         """Apply map g to `x[g]`, then ReLU if asked to; extra row axes are allowed: `[G,...,I] -> [G,...,out]`."""
+        if isinstance(x, Packed):
+            return affine(x, self.weight, self.bias, relu)
         groups, n_in, n_out = self.weight.shape
         rows = x if x.dim() == self.weight.dim() else x.reshape(groups, -1, n_in)
         return affine(rows, self.weight, self.bias, relu).view(*x.shape[:-1], n_out)

@@ -26,6 +26,7 @@ SIGNATURE = (
     "Tuple((float32[::1], int64, int64)), boolean)"
 )
 F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+HIGHEST = 6  # rows of a tile: its 12 vectors of 8 and those they are made of are the registers of AVX2
 NUMBER = 4  # bytes; what the addresses are multiples of
 
 
@@ -99,20 +100,28 @@ def _make_tile(height: int, width: int) -> Callable[..., None]:
 
 
 def _make_panel(width: int) -> Callable[..., None]:
-    """`multiply` for `width` columns: tiles of six rows, what is left in tiles of two and one."""
-    six, two, one = (_make_tile(height, width) for height in (6, 2, 1))
+    """`multiply` for `width` columns: tiles of six rows and fewer, all nearly as high; flat ones wait for their sums."""
+    one, two, three, four, five, six = (_make_tile(height, width) for height in range(1, HIGHEST + 1))
 
     @nb.njit(error_model="numpy")
     def panel(rows, inner, a, b, out, add):  # type: ignore[no-untyped-def]
         (x, a_0, a_m, a_k), (y, o_0, o_m), m = a, out, 0
-        while rows - m >= 6:  # noqa: PLR2004
-            six(inner, (x, a_0 + m * a_m, a_m, a_k), b, (y, o_0 + m * o_m, o_m), add)
-            m += 6
-        while rows - m >= 2:  # noqa: PLR2004
-            two(inner, (x, a_0 + m * a_m, a_m, a_k), b, (y, o_0 + m * o_m, o_m), add)
-            m += 2
-        if m < rows:
-            one(inner, (x, a_0 + m * a_m, a_m, a_k), b, (y, o_0 + m * o_m, o_m), add)
+        for left in range((rows + HIGHEST - 1) // HIGHEST, 0, -1):
+            height = (rows - m + left - 1) // left
+            source, target = (x, a_0 + m * a_m, a_m, a_k), (y, o_0 + m * o_m, o_m)
+            if height == 6:  # noqa: PLR2004
+                six(inner, source, b, target, add)
+            elif height == 5:  # noqa: PLR2004
+                five(inner, source, b, target, add)
+            elif height == 4:  # noqa: PLR2004
+                four(inner, source, b, target, add)
+            elif height == 3:  # noqa: PLR2004
+                three(inner, source, b, target, add)
+            elif height == 2:  # noqa: PLR2004
+                two(inner, source, b, target, add)
+            else:
+                one(inner, source, b, target, add)
+            m += height
 
     made: Callable[..., None] = panel
     return made

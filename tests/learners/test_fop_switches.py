@@ -7,6 +7,7 @@ import torch as th
 
 from components.action_space import DiscreteActions
 from components.episode_buffer import TrainBatch
+from components.inputs import full
 from components.schedules import LinearSchedule
 from components.temperature import AutoTemperature, Temperature
 from controllers.basic_controller import ActInputs
@@ -109,7 +110,7 @@ def test_f7_history_in_the_critic():
     for alg, remembers in (("fop", True), ("fop_official", False)):
         learner = make_learner(make_config(alg), info)
         inputs = batch.inputs(learner.spec)
-        changed = inputs.clone()
+        changed = full(inputs).clone()
         changed[:, 0] += 1.0
         judge = learner.critic.judge
         q, other = (judge(x, batch.rows_seen, batch.avail_actions, learner.rng).q_all for x in (inputs, changed))

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 import torch as th
 from torch import Tensor, nn
 
-from modules.dense import chain
+from components.inputs import Inputs
+from modules.dense import Packed, chain, packed, tall
 from modules.gru import GRU
 from modules.layers import AgentAxis, GroupedLinear
+from modules.recurrent import recurrent
 
 
 @dataclass(frozen=True)
@@ -42,18 +44,21 @@ class Trunk(nn.Module, ABC):
         """Zeros `[B,N,H]`, the history before the first step."""
         return self.first.weight.new_zeros(batch, self.shape.n_agents, self.shape.hidden_dim)
 
-    def forward(self, inputs: Tensor, rows: Sequence[int], hidden: Tensor | None = None) -> Tensor:
+    def forward(self, inputs: Inputs, rows: Sequence[int], hidden: Tensor | None = None) -> Tensor:
         """Features of every real step, `[G,P,H]`; `hidden [G,M,H]` is the state before the first, zeros if None."""
         return self.body(self.first(self.packed(inputs, rows), relu=True), self.axis.counts(rows), hidden)
 
-    def packed(self, inputs: Tensor, rows: Sequence[int]) -> Tensor:
-        """The real steps' inputs, `[G,P,I]`."""
-        if inputs.shape[2:] != (self.shape.n_agents, self.shape.n_inputs):
+    def packed(self, inputs: Inputs, rows: Sequence[int]) -> Tensor | Packed:
+        """The real steps' inputs, `[G,P,I]`; ones are told by their places where the kernels take them."""
+        if tuple(inputs.shape[2:]) != (self.shape.n_agents, self.shape.n_inputs):
             expected = f"[B,T,{self.shape.n_agents},{self.shape.n_inputs}]"
             raise ValueError(f"agent inputs must be {expected}, got {tuple(inputs.shape)}")
-        return self.axis.pack(inputs, rows)
+        if isinstance(inputs, Tensor):
+            return self.axis.pack(inputs, rows)
+        many = tall(inputs.numbers, sum(self.axis.counts(rows))) and inputs.numbers.shape[-1] > 0
+        return inputs.packed(self.axis, rows) if many else self.axis.pack(inputs.full(), rows)
 
-    def through(self, inputs: Tensor, rows: Sequence[int], head: GroupedLinear) -> Tensor:
+    def through(self, inputs: Inputs, rows: Sequence[int], head: GroupedLinear) -> Tensor:
         """What `head` makes of the features of every real step, `[G,P,F]`."""
         outputs: Tensor = head(self(inputs, rows))
         return outputs
@@ -79,6 +84,18 @@ class RNNTrunk(Trunk):
         out: Tensor = self.rnn(x, counts, hidden)
         return out
 
+    def through(self, inputs: Inputs, rows: Sequence[int], head: GroupedLinear) -> Tensor:
+        """All three layers at once."""
+        given = self.packed(inputs, rows)
+        given = packed(given) if isinstance(given, Tensor) and tall(given, given.shape[1]) else given
+        counts = self.axis.counts(rows)
+        if isinstance(given, Tensor) or given.x.requires_grad:
+            outputs: Tensor = head(self.body(self.first(given, relu=True), counts, None))
+            return outputs
+        first, last = ((layer.weight, layer.bias) for layer in (self.first, head))
+        hidden = first[0].new_zeros(self.axis.groups, counts[0], self.shape.hidden_dim)
+        return recurrent(given, counts, hidden, self.rnn.cell, first, last)
+
 
 class MLPTrunk(Trunk):
     """Linear, ReLU, linear, ReLU: no memory; the hidden state is carried along unchanged."""
@@ -92,7 +109,7 @@ class MLPTrunk(Trunk):
         out: Tensor = self.second(x, relu=True)
         return out
 
-    def through(self, inputs: Tensor, rows: Sequence[int], head: GroupedLinear) -> Tensor:
+    def through(self, inputs: Inputs, rows: Sequence[int], head: GroupedLinear) -> Tensor:
         """All three layers at once."""
         layers = (self.first, self.second, head)
         return chain(self.packed(inputs, rows), [x.weight for x in layers], [x.bias for x in layers])
@@ -115,7 +132,7 @@ class Head(nn.Module):
         self.trunk = trunk
         self.head = GroupedLinear(trunk.axis.groups, trunk.shape.hidden_dim, n_outputs)
 
-    def forward(self, inputs: Tensor, rows: Sequence[int]) -> Tensor:
+    def forward(self, inputs: Inputs, rows: Sequence[int]) -> Tensor:
         """`[B,T,N,I]` -> `[K,B,T,N,F]`."""
         return self.trunk.axis.unpack(self.trunk.through(inputs, rows, self.head), rows, len(inputs))
 
@@ -138,7 +155,7 @@ class AgentNetwork(Head):
         """Zeros `[B,N,H]`."""
         return self.trunk.init_hidden(batch)
 
-    def unroll(self, inputs: Tensor, rows: Sequence[int]) -> Tensor:
+    def unroll(self, inputs: Inputs, rows: Sequence[int]) -> Tensor:
         """Outputs of whole episodes, `[B,T,N,I]` -> `[B,T,N,F]`."""
         out: Tensor = self(inputs, rows)
         return out.squeeze(0)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from components.action_space import ActionSpace, ContinuousActions
+from components.inputs import Inputs, full
 from modules.agents.trunk import AgentShape
 from modules.critics.critic import SINGLE
 from modules.critics.q_function import ContinuousQ, DiscreteQ, QFunction
@@ -73,7 +74,7 @@ class AttentionCritic(nn.Module):
         return x, (logits.square() * self.others).sum((1, 2, 3)) / self.others.sum().clamp(min=1)
 
     def judge(
-        self, inputs: Tensor, rows: Sequence[int], avail: Tensor | None, encoded: Tensor, rng: th.Generator
+        self, inputs: Inputs, rows: Sequence[int], avail: Tensor | None, encoded: Tensor, rng: th.Generator
     ) -> tuple[QFunction, Tensor]:
         """Q_i as a function of the own action, the others' given, and the squared logits, sum over heads, `[B,T,N]`.
 
@@ -84,7 +85,7 @@ class AttentionCritic(nn.Module):
             encoded: everyone's encoded actions, `[B,T,N,U]`.
             rng: for samples of continuous actions.
         """
-        axis, packed = self.axis, self.axis.pack(inputs, rows)  # [G,M,I]
+        axis, packed = self.axis, self.axis.pack(full(inputs), rows)  # [G,M,I]
 
         def pair(actions: Tensor) -> Tensor:
             taken = axis.pack(actions.flatten(3), rows).unflatten(-1, actions.shape[3:])  # [G,M,U] or [G,M,S,U]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from components.action_selectors import differentiable_sample
 from components.action_space import ActionSpace
-from components.inputs import InputSpec
+from components.inputs import Inputs, InputSpec
 from envs.multiagentenv import EnvInfo
 from modules.agents import REGISTRY as AGENTS
 from modules.agents.trunk import AgentShape
@@ -71,7 +71,7 @@ class CentralCritic(ActionCritic):
         super().__init__(AGENTS[kind](shape), info.n_agents * info.action_space.enc_dim)
         self.action_space = info.action_space
 
-    def judge(self, inputs: Tensor, rows: Sequence[int], avail: Tensor | None, rng: th.Generator) -> CentralQ:
+    def judge(self, inputs: Inputs, rows: Sequence[int], avail: Tensor | None, rng: th.Generator) -> CentralQ:
         """States, one for each agent and all the same, `[B,T,N,S]` -> `CentralQ`."""
         return CentralQ(*self.at(inputs[:, :, :1], rows), self.action_space, rng)
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from components.inputs import Inputs
 from modules.agents.dependency import Dependency
 from modules.agents.trunk import Head, Trunk
 
@@ -26,7 +27,7 @@ class ConditionalCritic(Head):
         super().__init__(trunk, 2 * n_actions)
         self.dependency = Dependency(trunk.shape.n_agents, n_actions, embed_dim)
 
-    def unroll(self, inputs: Tensor, rows: Sequence[int]) -> Tensor:
+    def unroll(self, inputs: Inputs, rows: Sequence[int]) -> Tensor:
         """`[B,T,N,I]` -> outputs `[B,T,N,2A]` for `values`."""
         return self(inputs, rows).squeeze(0)
 

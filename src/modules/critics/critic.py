@@ -13,6 +13,7 @@ import torch as th
 from torch import Tensor, nn
 
 from components.action_space import ActionSpace, ContinuousActions
+from components.inputs import Inputs
 from modules.agents.trunk import Head, Trunk
 from modules.critics.q_function import ContinuousQ, DiscreteQ, QFunction
 from modules.layers import GroupedLinear, frozen
@@ -24,7 +25,7 @@ SINGLE = 4  # axes of actions of which every row has one, [B,T,N,U]
 class DiscreteCritic(Head):
     """A trunk and one output per action."""
 
-    def judge(self, inputs: Tensor, rows: Sequence[int], avail: Tensor | None, rng: th.Generator) -> QFunction:
+    def judge(self, inputs: Inputs, rows: Sequence[int], avail: Tensor | None, rng: th.Generator) -> QFunction:
         """Inputs `[B,T,N,I]`, `rows[t]` real episodes at step t, availability `[B,T,N,A]` -> `DiscreteQ`."""
         if avail is None:
             raise ValueError("a discrete critic needs avail_actions")
@@ -37,7 +38,7 @@ class DuelingCritic(DiscreteCritic):
     def __init__(self, trunk: Trunk, n_actions: int) -> None:
         super().__init__(trunk, n_actions + 1)
 
-    def forward(self, inputs: Tensor, rows: Sequence[int]) -> Tensor:
+    def forward(self, inputs: Inputs, rows: Sequence[int]) -> Tensor:
         """`[B,T,N,I]` -> `[K,B,T,N,A]`."""
         out = super().forward(inputs, rows)  # A_i of every action, then V_i
         return out[..., :-1] + out[..., -1:]
@@ -77,7 +78,7 @@ class ActionCritic(nn.Module):
         self.trunk = trunk
         self.head = _ActionHead(trunk.axis.groups, trunk.shape.hidden_dim, width)
 
-    def at(self, inputs: Tensor, rows: Sequence[int]) -> tuple[ActionValue, ActionValue]:
+    def at(self, inputs: Inputs, rows: Sequence[int]) -> tuple[ActionValue, ActionValue]:
         """Q at these histories as a function of encoded actions, and the same with all its weights frozen.
 
         Args:
@@ -105,7 +106,7 @@ class ContinuousCritic(ActionCritic):
         super().__init__(trunk, action_space.dim)
         self.action_space = action_space
 
-    def judge(self, inputs: Tensor, rows: Sequence[int], avail: Tensor | None, rng: th.Generator) -> QFunction:
+    def judge(self, inputs: Inputs, rows: Sequence[int], avail: Tensor | None, rng: th.Generator) -> QFunction:
         """Inputs `[B,T,N,I]`, `rows[t]` real episodes at step t -> `ContinuousQ` at these histories."""
 
         def normal(size: th.Size) -> Tensor:

@@ -1,0 +1,183 @@
+"""Input layer, GRU and output layer on the CPU, compiled by numba: a block of rows goes through all of one step.
+
+Between the operations a block stays in the processor's caches: what goes to memory is the input, the result, and what
+the backward pass needs. Each part has rows of its own, neighbours, as many as make up its share of all steps:
+work is even when episodes differ in length. A row's result depends neither on which rows are computed beside it
+nor on the number of threads; sums over rows, which weights' gradients are, are one for each part.
+
+Arrays are float32; G groups, P packed rows (see `modules/gru.py`), M rows of the first step, D inputs, J places of ones,
+H hidden units, X inputs of the GRU, F outputs. Input and output layer may be missing: arrays of X = 0 and of F = 0.
+"""
+
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+
+from modules.compiled import cached
+from modules.dense_kernels import add_at_places, add_places, add_rows, finish, through_relu
+from modules.gru_kernels import F, gates, through_gates
+from modules.tiles import multiply
+
+ROWS = 48  # of a block: its gates and their gradients fit the second-level cache beside the weights
+
+
+@nb.njit
+def _mine(part, counts):  # type: ignore[no-untyped-def]
+    """First and last row (exclusive) of this part; `counts` of steps say how long each row is."""
+    (_, first, last, whole), total, length, done = part, counts.sum(), len(counts), 0
+    begin, end = 0, 0
+    for row in range(counts[0]):
+        while counts[length - 1] <= row:
+            length -= 1
+        done += length
+        if done * whole <= first * total:
+            begin = row + 1
+        if done * whole <= last * total:
+            end = row + 1
+    return begin, end
+
+
+@nb.njit
+def _block(rows):  # type: ignore[no-untyped-def]
+    """Rows of each block, all nearly the same, at most ROWS."""
+    blocks = max(1, (rows + ROWS - 1) // ROWS)
+    return max(1, (rows + blocks - 1) // blocks)
+
+
+@nb.njit(inline="always")
+def _products(rows, source, past, weights, out, n_in, size):  # type: ignore[no-untyped-def]
+    """Of a block `source [R,X]` and its states before, `past [R,H]`, into `out [R,4H]`: x W and h W of r and z, of n apart."""
+    (w_in, w_hidden), (x, x_0), (h, h_0), memory = weights, source, past, out.reshape(-1)
+    multiply((rows, 3 * size, n_in), (x, x_0, n_in, 1), (w_in, 0, 3 * size), (memory, 0, 4 * size), False)
+    before = (h, h_0, size, 1)
+    multiply((rows, 2 * size, size), before, (w_hidden, 0, 3 * size), (memory, 0, 4 * size), True)
+    multiply((rows, size, size), before, (w_hidden, 2 * size, 3 * size), (memory, 3 * size, 4 * size), False)
+
+
+@cached
+def forward(part, counts, weights, biases, given, written):  # type: ignore[no-untyped-def]
+    """All steps.
+
+    Args:
+        part: see `utils/threads.py`.
+        counts: rows of every step.
+        weights: (of the input layer `[G,D+J',X]`, where J' is what `ones` counts in; of the GRU's inputs `[G,X,3H]` and
+            states `[G,H,3H]`, columns r, z, n; of the output layer `[G,H,F]`).
+        biases: (of the input layer `[G,X]`, of r, z, n outside of r's reach and n within `[G,4H]`, of the output
+            layer `[G,F]`).
+        given: (inputs `[G,P,D]`; places of ones among the D+J' inputs, or -1, `[G,P,J]`; state before the first step
+            `[G,M,H]`); inputs and places may be `[1,P,...]`, the same for all groups.
+        written: (outputs `[G,P,F]`; states `[G,P,H]`; and for `backward`: results of the input layer `[G,P,X]`; r, z, n
+            and h W_n + b_n `[G,P,4H]`). Of P = 0 rows: not kept.
+    """
+    (w_first, w_in, w_hidden, w_last), (b_first, b_gates, b_last) = weights, biases
+    (x, ones, h_0), (out, hidden, features, saved) = given, written
+    (begin, end), n_in, size, width = _mine(part, counts), w_in.shape[1], w_hidden.shape[1], w_last.shape[2]
+    block, kept = np.empty((ROWS, 4 * size), F), hidden.shape[1] > 0
+    layer, states = np.empty(ROWS * n_in, F), np.empty(0 if kept else 2 * (end - begin) * size, F)
+    for g in range(len(h_0)):
+        member, start, previous = min(g, len(x) - 1), 0, 0
+        inputs, cell = x[member].reshape(-1), (w_in[g].reshape(-1), w_hidden[g].reshape(-1))
+        for t in range(len(counts)):
+            # where the states of this step's rows begin, after it and before
+            after, a_0 = (hidden[g].reshape(-1), start) if kept else (states, (t % 2) * (end - begin) - begin)
+            before, b_0 = (after, previous) if kept else (states, ((t + 1) % 2) * (end - begin) - begin)
+            before, b_0 = (h_0[g].reshape(-1), 0) if t == 0 else (before, b_0)
+            last = min(end, counts[t])
+            step = _block(last - begin)
+            for first in range(begin, last, step):
+                rows, here = min(step, last - first), start + first
+                source, s_0 = inputs, here * n_in
+                if w_first.shape[2] > 0:
+                    d = x.shape[2]
+                    source, s_0 = (features[g].reshape(-1), here * n_in) if features.shape[1] > 0 else (layer, 0)
+                    of_first = (w_first[g].reshape(-1), 0, n_in)
+                    multiply((rows, n_in, d), (inputs, here * d, d, 1), of_first, (source, s_0, n_in), False)
+                    result = source[s_0 : s_0 + rows * n_in].reshape(rows, n_in)
+                    add_places(result, w_first[g], ones[member, here : here + rows])
+                    finish(result, b_first[g], True)
+                _products(rows, (source, s_0), (before, (b_0 + first) * size), cell, block, n_in, size)
+                for m in range(rows):
+                    old = before[(b_0 + first + m) * size : (b_0 + first + m + 1) * size]
+                    new = after[(a_0 + first + m) * size : (a_0 + first + m + 1) * size]
+                    gates(block[m, : 3 * size], block[m, 3 * size :], b_gates[g], old, new)
+                    if saved.shape[1] > 0:
+                        copy, row = saved[g, here + m], block[m]
+                        for j in range(4 * size):
+                            copy[j] = row[j]
+                if width > 0:
+                    of_last, target = (w_last[g].reshape(-1), 0, width), (out[g].reshape(-1), here * width, width)
+                    multiply((rows, width, size), (after, (a_0 + first) * size, size, 1), of_last, target, False)
+                    finish(out[g, here : here + rows], b_last[g], False)
+            previous, start = start, start + counts[t]
+
+
+@cached
+def backward(part, counts, weights, known, grad, written, sums):  # type: ignore[no-untyped-def]
+    """Gradients, the last step first; see `forward`.
+
+    Args:
+        part: see `utils/threads.py`.
+        counts: rows of every step.
+        weights: transposed: of the GRU's inputs `[G,3H,X]`, of its states `[G,3H,H]` with rows n, r, z, of the output
+            layer `[G,F,H]`.
+        known: (inputs, places of ones, state before the first step, states, results of the input layer, gates).
+        grad: of the outputs `[G,P,F]`; of the states `[G,P,H]` if there is no output layer.
+        written: (gradients of the GRU's inputs `[G,P,X]` where there is no input layer, or of P = 0 rows: not asked for;
+            of the state before the first step `[G,M,H]`, zeros in).
+        sums: added to, one for each part: (of the input layer's weights, `[parts,G,X,D]` and for the ones
+            `[parts,G,J',X]`, its biases `[parts,G,X]`; of the GRU's input weights `[parts,G,X,3H]`, its state weights
+            `[parts,G,H,3H]` with columns n, r, z, its biases `[parts,G,4H]` in the order n, r, z, n outside of r; of
+            the output layer `[parts,G,F,H]` and `[parts,G,F]`).
+    """
+    (w_in, w_hidden, w_last), (x, ones, h_0, hidden, features, saved), (d_x, d_h) = weights, known, written
+    (begin, end), number, n_in, size = _mine(part, counts), part[0], w_in.shape[2], w_hidden.shape[2]
+    block, d_layer, d = np.empty((ROWS, 4 * size), F), np.empty(ROWS * n_in, F), np.empty(size, F)
+    memory, layered, width, given = block.reshape(-1), sums[0].shape[2] > 0, w_last.shape[1], x.shape[2]
+    for g in range(len(hidden)):
+        member, start, states = min(g, len(x) - 1), hidden.shape[1], hidden[g].reshape(-1)
+        inputs, carries, outputs = x[member].reshape(-1), d_h[g].reshape(-1), grad[g].reshape(-1)
+        source = features[g].reshape(-1) if layered else inputs
+        of_in, of_hidden, of_last = w_in[g].reshape(-1), w_hidden[g].reshape(-1), w_last[g].reshape(-1)
+        d_in, d_hidden = sums[3][number, g].reshape(-1), sums[4][number, g].reshape(-1)
+        for t in range(len(counts) - 1, -1, -1):
+            start -= counts[t]
+            past = h_0[g].reshape(-1) if t == 0 else states[(start - counts[t - 1]) * size : start * size]
+            last = min(end, counts[t])
+            step = _block(last - begin)
+            for first in range(begin, last, step):
+                rows, here = min(step, last - first), start + first
+                if width > 0:
+                    d_out, d_last = (outputs, here * width, width), sums[6][number, g].reshape(-1)
+                    multiply((rows, size, width), (*d_out, 1), (of_last, 0, size), (carries, first * size, size), True)
+                    turned = (outputs, here * width, 1, width)
+                    multiply((width, size, rows), turned, (states, here * size, size), (d_last, 0, size), True)
+                    add_rows(grad[g, here : here + rows], sums[7][number, g])
+                for m in range(rows):
+                    carry, now = d_h[g, first + m], grad[g, here + m]
+                    if width > 0:
+                        for j in range(size):
+                            d[j] = carry[j]
+                    else:
+                        for j in range(size):
+                            d[j] = carry[j] + now[j]
+                    old = past[(first + m) * size : (first + m + 1) * size]
+                    through_gates(d, saved[g, here + m], old, block[m], carry, sums[5][number, g])
+                within, outside = (memory, 0, 4 * size), (memory, size, 4 * size)
+                carry_out = (carries, first * size, size)
+                multiply((rows, size, 3 * size), (*within, 1), (of_hidden, 0, size), carry_out, True)
+                multiply((size, 3 * size, rows), (past, first * size, 1, size), within, (d_hidden, 0, 3 * size), True)
+                turned = (source, here * n_in, 1, n_in)
+                multiply((n_in, 3 * size, rows), turned, outside, (d_in, 0, 3 * size), True)
+                if layered:
+                    multiply((rows, n_in, 3 * size), (*outside, 1), (of_in, 0, n_in), (d_layer, 0, n_in), False)
+                    result = d_layer[: rows * n_in].reshape(rows, n_in)
+                    through_relu(result, features[g, here : here + rows])
+                    add_rows(result, sums[2][number, g])
+                    add_at_places(result, sums[1][number, g], ones[member, here : here + rows], given)
+                    d_first = (sums[0][number, g].reshape(-1), 0, given)
+                    multiply((n_in, given, rows), (d_layer, 0, 1, n_in), (inputs, here * given, given), d_first, True)
+                elif d_x.shape[1] > 0:
+                    target = (d_x[g].reshape(-1), here * n_in, n_in)
+                    multiply((rows, n_in, 3 * size), (*outside, 1), (of_in, 0, n_in), target, False)
