@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -75,14 +75,16 @@ def pad_batch(batch: TrainBatch, steps: int, fill: float) -> TrainBatch:
         return th.cat((x, tail), dim=1)
 
     ended = batch.mask == 0
-    out = copy.copy(batch)
-    out.obs, out.state = longer(batch.obs, fill), longer(batch.state, fill)
-    out.avail_actions = None if batch.avail_actions is None else longer(batch.avail_actions, True)
-    out.actions = longer(batch.actions, 0)
-    out.reward = longer(batch.reward.masked_fill(ended, fill), fill)
-    out.terminated, out.mask = longer(batch.terminated, 0.0), longer(batch.mask, 0.0)
-    out.__post_init__()
-    return out
+    return dataclasses.replace(
+        batch,
+        obs=longer(batch.obs, fill),
+        state=longer(batch.state, fill),
+        avail_actions=None if batch.avail_actions is None else longer(batch.avail_actions, True),
+        actions=longer(batch.actions, 0),
+        reward=longer(batch.reward.masked_fill(ended, fill), fill),
+        terminated=longer(batch.terminated, 0.0),
+        mask=longer(batch.mask, 0.0),
+    )
 
 
 class CountingEnv(MultiAgentEnv):

@@ -55,7 +55,8 @@ class COMALearner(Learner):
     def critic_inputs(self, batch: TrainBatch, actions: Tensor) -> Tensor:
         """State, own observation and id, others' actions `[B,T+1,N,1]`, everyone's last actions: `[B,T+1,N,I]`."""
         others = others_actions(batch.action_space.encode(actions))
-        return th.cat((batch.inputs(self.spec).full(), others, joint_actions(batch.last_actions, batch.last_actions)), dim=-1)
+        last_actions = joint_actions(batch.last_actions, batch.last_actions)
+        return th.cat((batch.inputs(self.spec).full(), others, last_actions), dim=-1)
 
     def learn(self, batch: TrainBatch, t_env: Steps) -> Metrics:
         """The critic, then the actors."""

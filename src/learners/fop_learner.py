@@ -83,14 +83,14 @@ class FOPLearner(Learner):
         metrics |= {"policy_loss": policy_loss.detach(), "actor_grad_norm": self.optimise("actor", policy_loss)}
 
         # alpha: minimise E[-log alpha (sum_i log pi_i + H_target)]
-        goal = target_entropy(self.space, avail, log_prob, self.params.target_entropy)
-        alpha_loss = self.temperature.loss(log_prob[:, :-1], goal[:, :-1])
-        if alpha_loss is not None:
+        if self.params.alpha_mode == "auto":
+            goal = target_entropy(self.space, batch.avail_taken, log_prob[:, :-1], self.params.target_entropy)
+            alpha_loss = self.temperature.loss(log_prob[:, :-1], goal)
+            assert alpha_loss is not None
             self.optimise("alpha", masked_mean(alpha_loss, batch.mask))
-        entropy = masked_mean(-log_prob[:, :-1], batch.mask)
+        metrics |= {"alpha": self.temperature.team(t_env), "entropy": masked_mean(-log_prob[:, :-1], batch.mask)}
         # eq. (9), last: (10) and (11) look through the critic's weights
-        metrics |= self.learn_critic(batch, q_joint, advantages, targets)
-        return metrics | {"alpha": self.temperature.team(t_env), "entropy": entropy}
+        return metrics | self.learn_critic(batch, q_joint, advantages, targets)
 
     def td_targets(self, batch: TrainBatch, inputs: Inputs, fresh: Tensor, log_prob: Tensor, t_env: Steps) -> Tensor:
         """Eq. (9): y = r + gamma (1 - d) [min_k Q'_jt(tau', u') - alpha sum_i log pi_i(u'_i|tau'_i)], as a return.

@@ -70,7 +70,8 @@ class _Mixture(th.autograd.Function):
         probs, avail = ctx.saved_tensors
         order = memory_order(probs)
         out, memory = empty_rows(probs.shape, order)
-        known, grads = (ctx.plain, rows_of(probs, order), ctx.sums), (rows_of(grad_logs, order), rows_of(grad_probs, order))
+        known = ctx.plain, rows_of(probs, order), ctx.sums
+        grads = rows_of(grad_logs, order), rows_of(grad_probs, order)
         arrays = (known, rows_of(avail, order), ctx.sizes, grads, memory.view(-1, probs.shape[-1]).numpy())
         share(kernels.mixture_backward, parts_for(COST * probs.numel()), *arrays)
         return out, None, None

@@ -1,4 +1,4 @@
-"""Values of chosen actions, the best action, and the objective of a soft policy: compiled on the CPU, PyTorch elsewhere.
+"""Values of chosen actions, the best action, the objective of a soft policy: compiled on the CPU, PyTorch elsewhere.
 
 PyTorch's `gather` of one number a row takes 30 ns, its masked `argmax` three passes over memory.
 """

@@ -14,6 +14,7 @@ from modules.softmax_kernels import LOWEST, masked_dot, maximum
 F = np.float32
 ZERO = F(0.0)
 
+
 @cached
 def taken(part, values, actions, out):  # type: ignore[no-untyped-def]
     """`out [R]`: `values [R,A]` of `actions [R]` (int64)."""

@@ -112,6 +112,7 @@ def _copy(rows, out):  # type: ignore[no-untyped-def]
 
 @nb.njit(inline="always", fastmath=FAST)
 def add_rows(rows, total):  # type: ignore[no-untyped-def]
+    """The sum of a block's rows `[R,O]`, added to `total [O]`."""
     for m in range(len(rows)):
         row = rows[m]
         for j in range(len(row)):

@@ -1,7 +1,4 @@
-"""One step of a GRU for one row, compiled by numba: gates forward and backward.
-
-Arrays are float32; H hidden units.
-"""
+"""One step of a GRU for one row, for compiled code: gates forward and backward; float32."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ import numba as nb
 import numpy as np
 
 from modules.compiled import FAST
+from modules.lanes import Lane, elementwise
 
 F = np.float32
 TANH_BOUND = F(8.0)  # beyond it tanh is 1 to float32 precision
@@ -16,9 +14,6 @@ TANH_BOUND = F(8.0)  # beyond it tanh is 1 to float32 precision
 P0, P1, P2, P3, P4 = F(1.0), F(0.13444533944), F(3.5716404673e-3), F(2.1895364625e-5), F(1.5231414352e-8)
 Q1, Q2, Q3, Q4 = F(0.4677786231), F(2.6164604351e-2), F(3.4113615402e-4), F(8.522849271e-7)
 ONE, HALF = F(1.0), F(0.5)
-
-# without checks of divisors (`cached`), which would keep LLVM from vectorising; short loops over few arrays, because it
-# vectorises only where it can check cheaply that they do not overlap
 
 
 @nb.njit(inline="always", fastmath=FAST)
@@ -35,39 +30,39 @@ def sigmoid(x):  # type: ignore[no-untyped-def]
     return HALF * _tanh(HALF * x) + HALF
 
 
-@nb.njit(inline="always", fastmath=FAST)
-def gates(x, inner, b, old, after):  # type: ignore[no-untyped-def]
-    """One row, without biases `b [4H]` on entry: `x [3H]` becomes r, z, n, `inner [H]` h_{t-1} W_n + b_n."""
-    size = len(old)
-    for j in range(2 * size):
-        x[j] = sigmoid(x[j] + b[j])
-    for j in range(size):
-        inner[j] = inner[j] + b[3 * size + j]
-    for j in range(size):
-        x[2 * size + j] = _tanh(x[2 * size + j] + b[2 * size + j] + x[j] * inner[j])
-    for j in range(size):
-        after[j] = x[2 * size + j] + x[size + j] * (old[j] - x[2 * size + j])
+def _tanh_lane(x: Lane) -> Lane:
+    x = x.within(float(TANH_BOUND))
+    x2 = x * x
+    x4 = x2 * x2
+    top = (float(P0) + float(P1) * x2) + x4 * (float(P2) + float(P3) * x2 + float(P4) * x4)
+    return x * top / ((1.0 + float(Q1) * x2) + x4 * (float(Q2) + float(Q3) * x2 + float(Q4) * x4))
 
 
-@nb.njit(inline="always", fastmath=FAST)
-def through_gates(d, x, old, out, kept, d_bias):  # type: ignore[no-untyped-def]
-    """One row back through h = n + z (h' - n), n = tanh(x_n + r h_n) and the sigmoids of r and z.
+def _sigmoid_lane(x: Lane) -> Lane:
+    return 0.5 * _tanh_lane(0.5 * x) + 0.5
 
-    `d [H]`: in, the gradient of h; overwritten. `x [4H]`: see `saved`. `kept [H]`: written, d z. `out [4H]`: written,
-    gradients with respect to h' W_n + b_n, r, z and the input part of n; added to `d_bias [4H]`.
+
+def _gates(*x: Lane) -> tuple[Lane, ...]:
+    """From products of r, z, n, h W_n without biases, the four biases, and h_{t-1}: r, z, n, h W_n + b_n, h_t."""
+    x_r, x_z, x_n, inner, b_r, b_z, b_n, b_inner, old = x
+    r, z, inner = _sigmoid_lane(x_r + b_r), _sigmoid_lane(x_z + b_z), inner + b_inner
+    n = _tanh_lane(x_n + b_n + r * inner)
+    return r, z, n, inner, n + z * (old - n)
+
+
+def _through_gates(*x: Lane) -> tuple[Lane, ...]:
+    """Back through h = n + z (h' - n), n = tanh(x_n + r inner) and the sigmoids of r and z.
+
+    From the gradient of h, r, z, n, inner, h', and sums: the gradient with respect to h' but for its products, those
+    of inner, r, z, x_n, and the sums with these added.
     """
-    size = len(d)
-    for j in range(size):
-        kept[j] = d[j] * x[size + j]
-    for j in range(size):
-        out[3 * size + j] = d[j] * (ONE - x[size + j]) * (ONE - x[2 * size + j] * x[2 * size + j])
-    for j in range(size):
-        out[2 * size + j] = d[j] * (old[j] - x[2 * size + j]) * x[size + j] * (ONE - x[size + j])
-    for j in range(size):
-        d[j] = out[3 * size + j] * x[j]
-    for j in range(size):
-        out[j] = d[j]
-    for j in range(size):
-        out[size + j] = d[j] * x[3 * size + j] * (ONE - x[j])
-    for j in range(4 * size):
-        d_bias[j] += out[j]
+    d, r, z, n, inner, old, *sums = x
+    d_n = d * (1.0 - z) * (1.0 - n * n)
+    d_inner = d_n * r
+    d_gates = d_inner, d_inner * inner * (1.0 - r), d * (old - n) * z * (1.0 - z), d_n
+    return d * z, *d_gates, *(total + more for total, more in zip(sums, d_gates, strict=True))
+
+
+kept_gates = elementwise(_gates)
+last_gates = elementwise(lambda *x: _gates(*x)[-1:])
+through_gates = elementwise(_through_gates)

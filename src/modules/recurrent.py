@@ -55,8 +55,9 @@ class _Recurrent(th.autograd.Function):
         hidden = x.new_empty(groups, rows if keep or not headed else 0, size)
         features = x.new_empty(groups, rows if keep and layered else 0, n_in)
         saved = x.new_empty(groups, rows if keep else 0, 4 * size)
-        weights, inside, outside = (w_first, w_in, w_hidden, w_last), b_hidden[:, 0], b_in[:, 0]
-        gates = th.cat((inside[:, : 2 * size] + outside[:, : 2 * size], outside[:, 2 * size :], inside[:, 2 * size :]), 1)
+        weights, both, n_part = (w_first, w_in, w_hidden, w_last), slice(2 * size), slice(2 * size, None)
+        inside, outside = b_hidden[:, 0], b_in[:, 0]
+        gates = th.cat((inside[:, both] + outside[:, both], outside[:, n_part], inside[:, n_part]), 1)
         passed = (arrays(some) for some in (weights, (b_first[:, 0], gates, b_last[:, 0]), (x, ones, h_0)))
         parts = parts_for(rows * sum(w.numel() for w in weights), int(counts[0]))
         share(kernels.forward, parts, counts, *passed, arrays((out, hidden, features, saved)))
@@ -69,7 +70,8 @@ class _Recurrent(th.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         *known, w_first, w_in, w_hidden, w_last = ctx.saved_tensors
         x, (groups, n_in, size), wanted = known[0], _sizes(w_in), ctx.needs_input_grad[0]
-        parts = parts_for(2 * x.shape[1] * sum(w.numel() for w in (w_first, w_in, w_hidden, w_last)), int(ctx.counts[0]))
+        work = 2 * x.shape[1] * sum(w.numel() for w in (w_first, w_in, w_hidden, w_last))
+        parts = parts_for(work, int(ctx.counts[0]))
         layer, n_out = w_first.shape[2], w_last.shape[2]  # 0 where there is none
         shapes = (
             *((layer, x.shape[2] if layer else 0), (w_first.shape[1] - x.shape[2] if layer else 0, layer), (layer,)),

@@ -5,8 +5,8 @@ the backward pass needs. Each part has rows of its own, neighbours, as many as m
 work is even when episodes differ in length. A row's result depends neither on which rows are computed beside it
 nor on the number of threads; sums over rows, which weights' gradients are, are one for each part.
 
-Arrays are float32; G groups, P packed rows (see `modules/gru.py`), M rows of the first step, D inputs, J places of ones,
-H hidden units, X inputs of the GRU, F outputs. Input and output layer may be missing: arrays of X = 0 and of F = 0.
+Arrays are float32; G groups, P packed rows (see `modules/gru.py`), M rows of the first step, D inputs, J places of
+ones, H hidden units, X inputs of the GRU, F outputs. Input and output layer may be missing: arrays of X = 0, of F = 0.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from modules.compiled import cached
+from modules.compiled import FAST, cached
 from modules.dense_kernels import add_at_places, add_places, add_rows, finish, through_relu
-from modules.gru_kernels import F, gates, through_gates
+from modules.gru_kernels import F, kept_gates, last_gates, through_gates
 from modules.tiles import multiply
 
 ROWS = 48  # of a block: its gates and their gradients fit the second-level cache beside the weights
@@ -47,12 +47,28 @@ def _block(rows):  # type: ignore[no-untyped-def]
 
 @nb.njit(inline="always")
 def _products(rows, source, past, weights, out, n_in, size):  # type: ignore[no-untyped-def]
-    """Of a block `source [R,X]` and its states before, `past [R,H]`, into `out [R,4H]`: x W and h W of r and z, of n apart."""
+    """Of `source [R,X]` and states before, `past [R,H]`, into `out [R,4H]`: x W + h W of r, z; x W, h W of n."""
     (w_in, w_hidden), (x, x_0), (h, h_0), memory = weights, source, past, out.reshape(-1)
     multiply((rows, 3 * size, n_in), (x, x_0, n_in, 1), (w_in, 0, 3 * size), (memory, 0, 4 * size), False)
     before = (h, h_0, size, 1)
     multiply((rows, 2 * size, size), before, (w_hidden, 0, 3 * size), (memory, 0, 4 * size), True)
     multiply((rows, size, size), before, (w_hidden, 2 * size, 3 * size), (memory, 3 * size, 4 * size), False)
+
+
+@nb.njit(inline="always")
+def _new_states(rows, block, bias, past, after, saved):  # type: ignore[no-untyped-def]
+    """From the products in `block [R,4H]`, the states before and the new ones; gates go to `saved` if it has memory."""
+    memory, (h, h_0), (new, n_0), (gates, s_0), size = block.reshape(-1), past, after, saved, block.shape[1] // 4
+    for m in range(rows):
+        x, g = 4 * size * m, 4 * size * (s_0 + m)
+        products = (memory, x), (memory, x + size), (memory, x + 2 * size), (memory, x + 3 * size)
+        biases = (bias, 0), (bias, size), (bias, 2 * size), (bias, 3 * size)
+        old, target = (h, h_0 + m * size), (new, n_0 + m * size)
+        if len(gates) > 0:
+            kept = (gates, g), (gates, g + size), (gates, g + 2 * size), (gates, g + 3 * size)
+            kept_gates(size, (*products, *biases, old), (*kept, target))
+        else:
+            last_gates(size, (*products, *biases, old), (target,))
 
 
 @cached
@@ -98,19 +114,62 @@ def forward(part, counts, weights, biases, given, written):  # type: ignore[no-u
                     add_places(result, w_first[g], ones[member, here : here + rows])
                     finish(result, b_first[g], True)
                 _products(rows, (source, s_0), (before, (b_0 + first) * size), cell, block, n_in, size)
-                for m in range(rows):
-                    old = before[(b_0 + first + m) * size : (b_0 + first + m + 1) * size]
-                    new = after[(a_0 + first + m) * size : (a_0 + first + m + 1) * size]
-                    gates(block[m, : 3 * size], block[m, 3 * size :], b_gates[g], old, new)
-                    if saved.shape[1] > 0:
-                        copy, row = saved[g, here + m], block[m]
-                        for j in range(4 * size):
-                            copy[j] = row[j]
+                past, new = (before, (b_0 + first) * size), (after, (a_0 + first) * size)
+                _new_states(rows, block, b_gates[g], past, new, (saved[g].reshape(-1), here))
                 if width > 0:
                     of_last, target = (w_last[g].reshape(-1), 0, width), (out[g].reshape(-1), here * width, width)
                     multiply((rows, width, size), (after, (a_0 + first) * size, size, 1), of_last, target, False)
                     finish(out[g, here : here + rows], b_last[g], False)
             previous, start = start, start + counts[t]
+
+
+@nb.njit(inline="always", fastmath=FAST)
+def _add(rows, totals):  # type: ignore[no-untyped-def]
+    """One block `[R,H]` to another."""
+    for m in range(len(rows)):
+        row, total = rows[m], totals[m]
+        for j in range(len(row)):
+            total[j] += row[j]
+
+
+@nb.njit(inline="always")
+def _old_states(rows, carry, saved, past, block, sums):  # type: ignore[no-untyped-def]
+    """Gradients of states, in and out of `carry`, and of products, to `block [R,4H]` and added to `sums [4H]`."""
+    (d, d_0), (gates, s_0), (h, h_0), memory, size = carry, saved, past, block.reshape(-1), block.shape[1] // 4
+    totals = (sums, 0), (sums, size), (sums, 2 * size), (sums, 3 * size)
+    for m in range(rows):
+        g, x, state = 4 * size * (s_0 + m), 4 * size * m, (d, d_0 + m * size)
+        known = (gates, g), (gates, g + size), (gates, g + 2 * size), (gates, g + 3 * size)
+        written = (memory, x), (memory, x + size), (memory, x + 2 * size), (memory, x + 3 * size)
+        through_gates(size, (state, *known, (h, h_0 + m * size), *totals), (state, *written, *totals))
+
+
+@nb.njit(inline="always")
+def _from_outputs(rows, grad, weight, after, carry, sums):  # type: ignore[no-untyped-def]
+    """Through the output layer: gradients `grad [R,F]` to those of states `carry [R,H]`, added to, and of weights."""
+    (d_out, d_0, width), (states, s_0), (carries, c_0, size), total = grad, after, carry, sums.reshape(-1)
+    multiply((rows, size, width), (d_out, d_0, width, 1), (weight, 0, size), (carries, c_0, size), True)
+    multiply((width, size, rows), (d_out, d_0, 1, width), (states, s_0, size), (total, 0, size), True)
+
+
+@nb.njit(inline="always")
+def _into_layer(rows, block, weight, result, given, sums):  # type: ignore[no-untyped-def]
+    """Through the input layer: gradients of r, z, n in `block [R,4H]` to those of its weights.
+
+    `result` is (the layer's results `[R,X]`, memory for their gradients `[R X]`), `given` (inputs, the first one of the
+    block, how many there are of a row, places of ones `[R,J]`).
+    """
+    (features, d_layer), (inputs, x_0, width, places), size = result, given, block.shape[1] // 4
+    n_in = features.shape[1]
+    outside = (block.reshape(-1), size, 4 * size, 1)
+    multiply((rows, n_in, 3 * size), outside, (weight, 0, n_in), (d_layer, 0, n_in), False)
+    gradients = d_layer[: rows * n_in].reshape(rows, n_in)
+    through_relu(gradients, features)
+    add_rows(gradients, sums[2])
+    add_at_places(gradients, sums[1], places, width)
+    # its transpose times the inputs: what is read from memory goes through the innermost loop once
+    total = (sums[0].reshape(-1), 0, width)
+    multiply((n_in, width, rows), (d_layer, 0, 1, n_in), (inputs, x_0, width), total, True)
 
 
 @cached
@@ -124,8 +183,8 @@ def backward(part, counts, weights, known, grad, written, sums):  # type: ignore
             layer `[G,F,H]`.
         known: (inputs, places of ones, state before the first step, states, results of the input layer, gates).
         grad: of the outputs `[G,P,F]`; of the states `[G,P,H]` if there is no output layer.
-        written: (gradients of the GRU's inputs `[G,P,X]` where there is no input layer, or of P = 0 rows: not asked for;
-            of the state before the first step `[G,M,H]`, zeros in).
+        written: (gradients of the GRU's inputs `[G,P,X]` where there is no input layer; P = 0 rows: not asked for; of
+            the state before the first step `[G,M,H]`, zeros in).
         sums: added to, one for each part: (of the input layer's weights, `[parts,G,X,D]` and for the ones
             `[parts,G,J',X]`, its biases `[parts,G,X]`; of the GRU's input weights `[parts,G,X,3H]`, its state weights
             `[parts,G,H,3H]` with columns n, r, z, its biases `[parts,G,4H]` in the order n, r, z, n outside of r; of
@@ -133,7 +192,7 @@ def backward(part, counts, weights, known, grad, written, sums):  # type: ignore
     """
     (w_in, w_hidden, w_last), (x, ones, h_0, hidden, features, saved), (d_x, d_h) = weights, known, written
     (begin, end), number, n_in, size = _mine(part, counts), part[0], w_in.shape[2], w_hidden.shape[2]
-    block, d_layer, d = np.empty((ROWS, 4 * size), F), np.empty(ROWS * n_in, F), np.empty(size, F)
+    block, d_layer = np.empty((ROWS, 4 * size), F), np.empty(ROWS * n_in, F)
     memory, layered, width, given = block.reshape(-1), sums[0].shape[2] > 0, w_last.shape[1], x.shape[2]
     for g in range(len(hidden)):
         member, start, states = min(g, len(x) - 1), hidden.shape[1], hidden[g].reshape(-1)
@@ -149,21 +208,13 @@ def backward(part, counts, weights, known, grad, written, sums):  # type: ignore
             for first in range(begin, last, step):
                 rows, here = min(step, last - first), start + first
                 if width > 0:
-                    d_out, d_last = (outputs, here * width, width), sums[6][number, g].reshape(-1)
-                    multiply((rows, size, width), (*d_out, 1), (of_last, 0, size), (carries, first * size, size), True)
-                    turned = (outputs, here * width, 1, width)
-                    multiply((width, size, rows), turned, (states, here * size, size), (d_last, 0, size), True)
+                    d_out, carry_in = (outputs, here * width, width), (carries, first * size, size)
+                    _from_outputs(rows, d_out, of_last, (states, here * size), carry_in, sums[6][number, g])
                     add_rows(grad[g, here : here + rows], sums[7][number, g])
-                for m in range(rows):
-                    carry, now = d_h[g, first + m], grad[g, here + m]
-                    if width > 0:
-                        for j in range(size):
-                            d[j] = carry[j]
-                    else:
-                        for j in range(size):
-                            d[j] = carry[j] + now[j]
-                    old = past[(first + m) * size : (first + m + 1) * size]
-                    through_gates(d, saved[g, here + m], old, block[m], carry, sums[5][number, g])
+                else:
+                    _add(grad[g, here : here + rows], d_h[g, first : first + rows])
+                known_gates = (saved[g].reshape(-1), here)
+                _old_states(rows, (carries, first * size), known_gates, (past, first * size), block, sums[5][number, g])
                 within, outside = (memory, 0, 4 * size), (memory, size, 4 * size)
                 carry_out = (carries, first * size, size)
                 multiply((rows, size, 3 * size), (*within, 1), (of_hidden, 0, size), carry_out, True)
@@ -171,13 +222,10 @@ def backward(part, counts, weights, known, grad, written, sums):  # type: ignore
                 turned = (source, here * n_in, 1, n_in)
                 multiply((n_in, 3 * size, rows), turned, outside, (d_in, 0, 3 * size), True)
                 if layered:
-                    multiply((rows, n_in, 3 * size), (*outside, 1), (of_in, 0, n_in), (d_layer, 0, n_in), False)
-                    result = d_layer[: rows * n_in].reshape(rows, n_in)
-                    through_relu(result, features[g, here : here + rows])
-                    add_rows(result, sums[2][number, g])
-                    add_at_places(result, sums[1][number, g], ones[member, here : here + rows], given)
-                    d_first = (sums[0][number, g].reshape(-1), 0, given)
-                    multiply((n_in, given, rows), (d_layer, 0, 1, n_in), (inputs, here * given, given), d_first, True)
+                    result = (features[g, here : here + rows], d_layer)
+                    read = (inputs, here * given, given, ones[member, here : here + rows])
+                    totals = (sums[0][number, g], sums[1][number, g], sums[2][number, g])
+                    _into_layer(rows, block, of_in, result, read, totals)
                 elif d_x.shape[1] > 0:
                     target = (d_x[g].reshape(-1), here * n_in, n_in)
                     multiply((rows, n_in, 3 * size), (*outside, 1), (of_in, 0, n_in), target, False)

@@ -100,7 +100,7 @@ def _make_tile(height: int, width: int) -> Callable[..., None]:
 
 
 def _make_panel(width: int) -> Callable[..., None]:
-    """`multiply` for `width` columns: tiles of six rows and fewer, all nearly as high; flat ones wait for their sums."""
+    """`multiply` for `width` columns: tiles of six rows, or fewer but nearly the same: flat ones wait for sums."""
     one, two, three, four, five, six = (_make_tile(height, width) for height in range(1, HIGHEST + 1))
 
     @nb.njit(error_model="numpy")

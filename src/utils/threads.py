@@ -19,7 +19,7 @@ from typing import Any
 import torch as th
 
 WORTH_A_THREAD = 1 << 20  # multiply-adds (about 30 us) below which sharing costs more than it saves
-WORTH_BALANCING = 1 << 27  # multiply-adds above which a call for each of four parts per thread (about 50 us) costs less than waiting
+WORTH_BALANCING = 1 << 27  # multiply-adds above which calls for four parts a thread cost less than waiting
 SMALLEST = 16  # rows of a product that are worth a call
 Parts = tuple[tuple[int, int, int, int], ...]  # (its number, where it begins and ends, of how much in all)
 _Body = ctypes.CFUNCTYPE(None, ctypes.c_void_p)

@@ -3,8 +3,9 @@
 import math
 
 import pytest
+import torch as th
 
-from value_helpers import ONLINE, TARGET, Constant, capture_loss, pair_batch, pair_learner
+from value_helpers import ONLINE, TARGET, capture_loss, pair_batch, pair_learner
 
 
 def updated(alg, **overrides):
@@ -57,8 +58,12 @@ def test_qmix_loss_by_hand():
 
     learner, losses, update = updated("qmix", mixing_embed_dim=2)
     for mixer in (learner.mixer, learner.targets["mixer"]):
-        mixer.hyper_w1, mixer.hyper_w2 = Constant(1.0, -1.0, 2.0, 0.5), Constant(-1.0, 1.0)
-        mixer.hyper_b1, mixer.v = Constant(-10.0, -1.0), Constant(0.5)
+        for layer, values in (
+            *((mixer.hyper_w1[-1], [1.0, -1.0, 2.0, 0.5]), (mixer.hyper_w2[-1], [-1.0, 1.0])),
+            *((mixer.hyper_b1, [-10.0, -1.0]), (mixer.v[-1], [0.5])),
+        ):
+            th.nn.init.zeros_(layer.weight)
+            layer.bias.data = th.tensor(values)
     update()
     errors = (q_tot(1, 3) - 1 - q_tot(3, 1) / 2, q_tot(4, 1) - 2 - q_tot(2, 4) / 2, q_tot(0, 1) - 4)
     assert losses == pytest.approx([sum(error**2 for error in errors) / 3], rel=1e-5)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch as th
 
+from components.inputs import full
 from helpers import make_config, make_info, make_learner, random_buffer
 from value_helpers import ONLINE, TARGET, Constant, capture_loss, pair_batch, pair_learner, train_on_every_joint_action
 
@@ -99,7 +100,7 @@ def test_histories_are_those_of_acting_step_by_step(shared):
     """Utilities and histories of whole episodes, ragged ones too, are what the agents compute one step at a time."""
     learner = make_learner(make_config("qtran_base", share_parameters=shared), make_info())
     batch = random_buffer(learner.env_info).recent(6)
-    agent, inputs = learner.mac.agent, batch.inputs(learner.mac.spec)
+    agent, inputs = learner.mac.agent, full(batch.inputs(learner.mac.spec))
     q_all, histories = learner.unroll(agent, batch)
     assert len(set(batch.lengths)) > 1
     hidden = agent.init_hidden(len(batch.lengths))

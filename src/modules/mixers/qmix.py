@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch as th
@@ -9,12 +10,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
+from modules.compiled import arrays
 from modules.layers import Linear, mlp
 from modules.mixers import qmix_kernels
 from modules.mixers.mixer import Mixer, MixerShape
 from utils.threads import parts_for, share, takes_kernels
-
-COST = 8  # of a weight in the compiled mixing, in multiply-adds
 
 HYPER_HIDDEN = 64  # hidden units of the two weight hypernetworks, as in the second PyMARL release
 
@@ -36,29 +36,37 @@ def mixing(absolute: bool, utilities: Tensor, w_1: Tensor, b_1: Tensor, w_2: Ten
     return (hidden * w_2).sum(-1, keepdim=True) + v
 
 
-class _Mixing(th.autograd.Function):
-    """`mixing` in one pass; float32 on the CPU."""
+class _Mixer(th.autograd.Function):
+    """Hypernetworks and `mixing` in one node; float32 on the CPU. The state gets no gradient."""
 
     @staticmethod
-    def forward(ctx: Any, absolute: bool, utilities: Tensor, *hyper: Tensor) -> Tensor:
-        q, *rows = (x.reshape(-1, x.shape[-1]).contiguous() for x in (utilities, *hyper))
-        hidden, out = th.empty_like(rows[1]), q.new_empty(len(q))
-        parts = parts_for(COST * rows[0].numel())
-        arrays = (q.numpy(), tuple(x.numpy() for x in rows), absolute, hidden.numpy(), out.numpy())
-        share(qmix_kernels.forward, parts, *arrays)
-        ctx.save_for_backward(q, rows[0], rows[2], hidden)
-        ctx.absolute, ctx.shape, ctx.parts = absolute, utilities.shape[:-1], parts
-        return out.view(*ctx.shape, 1)
+    def forward(ctx: Any, absolute: bool, keep: bool, utilities: Tensor, state: Tensor, *layers: Tensor) -> Tensor:
+        (q, states), count = (x.reshape(-1, x.shape[-1]).contiguous() for x in (utilities, state)), len(layers) // 2
+        weights, biases = [w.t().contiguous() for w in layers[:count]], layers[count:]
+        parts = parts_for(len(q) * sum(w.numel() for w in weights))
+        rows, (first, of_1, of_2, of_v) = len(q) if keep else qmix_kernels.ROWS * len(parts), weights
+        kept = [q.new_empty(rows, size) for size in (first.shape[1], of_1.shape[1], len(of_v), len(of_v))]
+        out, given = q.new_empty(len(q)), (first, of_1, of_2, of_v.view(-1))
+        share(qmix_kernels.forward, parts, absolute, *map(arrays, ((q, states), given, biases, kept)), out.numpy())
+        ctx.save_for_backward(q, states, *kept, *layers[1:count])
+        ctx.absolute, ctx.shape = absolute, utilities.shape
+        return out.view(*utilities.shape[:-1], 1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        q, w_1, w_2, hidden = ctx.saved_tensors
-        d_q, *d_hyper = (th.empty_like(x) for x in (q, w_1, hidden, w_2))
-        known, written = (tuple(x.numpy() for x in some) for some in (ctx.saved_tensors, d_hyper))
-        rows = grad.reshape(-1).contiguous().numpy()
-        share(qmix_kernels.backward, ctx.parts, known, ctx.absolute, rows, d_q.numpy(), written)
-        return None, *(x.view(*ctx.shape, -1) for x in (d_q, *d_hyper)), grad
+        *known, w_1, w_2, w_v = ctx.saved_tensors
+        (q, state, layer, *_), rows = known, grad.reshape(-1).contiguous()
+        shapes = [(layer.shape[1], state.shape[1]), *(w.shape for w in (w_1, w_2)), w_v.shape[1:]]
+        shapes += [(shape[0],) for shape in shapes[:3]] + [(1,)]
+        parts = parts_for(2 * len(q) * sum(math.prod(shape) for shape in shapes))
+        sums, d_q = [q.new_zeros(len(parts), *shape) for shape in shapes], th.empty_like(q)
+        weights = arrays((w_1.contiguous(), w_2.contiguous(), w_v.reshape(-1)))
+        passed = (ctx.absolute, arrays(known), weights, rows.numpy(), d_q.numpy(), arrays(sums))
+        share(qmix_kernels.backward, parts, *passed)
+        totals = [total.sum(0) for total in sums]
+        totals[3] = totals[3].view(1, -1)
+        return None, None, d_q.view(ctx.shape), None, *totals
 
 
 class QMIXMixer(Mixer):
@@ -80,8 +88,17 @@ class QMIXMixer(Mixer):
 
     def mix(self, utilities: Tensor, state: Tensor, actions: Tensor | None, baseline: Tensor | None) -> Tensor:
         """`[B,T,N]` -> `[B,T,1]`."""
-        hyper = self.hyper_w1(state), self.hyper_b1(state), self.hyper_w2(state), self.v(state)
-        if takes_kernels(utilities):
-            q_tot: Tensor = _Mixing.apply(self.monotonic, utilities, *hyper)
+        if takes_kernels(utilities) and not state.requires_grad:
+            layers = self._layers()
+            keep = th.is_grad_enabled() and any(x.requires_grad for x in (utilities, *layers))
+            q_tot: Tensor = _Mixer.apply(self.monotonic, keep, utilities, state, *layers)
             return q_tot
+        hyper = self.hyper_w1(state), self.hyper_b1(state), self.hyper_w2(state), self.v(state)
         return mixing(self.monotonic, utilities, *hyper)
+
+    def _layers(self) -> list[Tensor]:
+        """Weights, then biases: all first maps as one, the second ones of w_1, w_2, v."""
+        nets = [self.hyper_w1, self.hyper_w2, self.v]
+        first, second = [*(net[0] for net in nets), self.hyper_b1], [net[-1] for net in nets]
+        weights = th.cat([x.weight for x in first]), *(x.weight for x in second)
+        return [*weights, th.cat([x.bias for x in first]), *(x.bias for x in second)]

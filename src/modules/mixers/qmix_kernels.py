@@ -1,6 +1,8 @@
-"""QMIX's mixing of one state at a time, compiled: the hypernetworks' outputs are read once and nothing is kept of them.
+"""QMIX's hypernetworks and mixing on the CPU, compiled by numba: a block of states goes through all of them at once.
 
-Arrays are float32; R rows, N agents, E units. `absolute` is whether weights count by their absolute values.
+Arrays are float32; R rows, S state, N agents, E units, H hidden units of a weight's hypernetwork. The first maps of all
+hypernetworks are one of W = 2H + 2E columns: for w_1, w_2, v (these through a ReLU), and b_1, which is this map alone.
+`absolute` is whether weights count by their absolute values.
 """
 
 from __future__ import annotations
@@ -9,7 +11,9 @@ import numba as nb
 import numpy as np
 
 from modules.compiled import FAST, cached, mine
+from modules.dense_kernels import ROWS, add_rows, finish, through_relu
 from modules.softmax_kernels import ONE, SUMS, ZERO, F, exponential
+from modules.tiles import multiply
 
 
 @nb.njit(fastmath=SUMS)
@@ -31,53 +35,126 @@ def _slope(x, absolute):  # type: ignore[no-untyped-def]
     return ONE if not absolute or x > ZERO else (-ONE if x < ZERO else ZERO)
 
 
+@nb.njit(inline="always", fastmath=FAST)
+def _hidden(q, weights, bias, absolute, out, spare):  # type: ignore[no-untyped-def]
+    """`out [E]` = ELU(|w_1|^T q + b_1) of one row; `spare` is memory for (int32, float32, float32) `[E]`."""
+    bits, below, power = spare
+    units = len(out)
+    for e in range(units):
+        out[e] = bias[e]
+    for i in range(len(q)):
+        value, own = q[i], weights[i * units : (i + 1) * units]
+        for e in range(units):
+            out[e] += value * _weight(own[e], absolute)
+    for e in range(units):
+        below[e] = ZERO if out[e] > ZERO else out[e]  # NaN stays NaN
+    exponential(below, power, bits, bits.view(F))
+    for e in range(units):
+        out[e] = out[e] if out[e] > ZERO else power[e] - ONE
+
+
 @cached
-def forward(part, utilities, hyper, absolute, hidden, out):  # type: ignore[no-untyped-def]
+def forward(part, absolute, given, weights, biases, kept, out):  # type: ignore[no-untyped-def]
     """`out [R]` = |w_2| . ELU(|w_1|^T q + b_1) + v.
 
     Args:
         part: see `utils/threads.py`.
-        utilities: q, `[R,N]`.
-        hyper: (w_1 `[R,N*E]`, b_1 `[R,E]`, w_2 `[R,E]`, v `[R,1]`).
         absolute: see above.
-        hidden: `[R,E]`: written, the ELU's results.
-        out: `[R]`: written.
+        given: (q `[R,N]`, states `[R,S]`).
+        weights: (the first maps `[S,W]`; the second ones for w_1 `[H,N*E]`, w_2 `[H,E]`, v `[E]`).
+        biases: theirs, `[W]`, `[N*E]`, `[E]`, `[1]`.
+        kept: written: (results of the first maps `[R,W]`, w_1 `[R,N*E]`, w_2 `[R,E]`, the ELU's results `[R,E]`); or
+            memory of ROWS rows for every part, not kept then.
+        out: written.
     """
-    (w_1, b_1, w_2, v), units, (begin, end) = hyper, hidden.shape[1], mine(part, len(out))
-    bits, below, power = np.empty(units, np.int32), np.empty(units, F), np.empty(units, F)
-    for r in range(begin, end):
-        row, weights, last = hidden[r], w_1[r], w_2[r]
-        for e in range(units):
-            row[e] = b_1[r, e]
-        for i in range(utilities.shape[1]):
-            q, own = utilities[r, i], weights[i * units : (i + 1) * units]
+    (q, state), (w_first, w_1, w_2, w_v), (b_first, b_1, b_2, b_v) = given, weights, biases
+    layer, maps_1, maps_2, hidden = kept
+    (n_hidden, width), units, (inner, every) = w_1.shape, len(w_v), w_first.shape
+    spare = np.empty(units, np.int32), np.empty(units, F), np.empty(units, F)
+    begin, end = mine(part, len(out))
+    for start in range(begin, end, ROWS):
+        rows, here = min(ROWS, end - start), start if len(layer) == len(out) else part[0] * ROWS
+        first = (layer.reshape(-1), here * every, every)
+        states = (state.reshape(-1), start * inner, inner, 1)
+        multiply((rows, every, inner), states, (w_first.reshape(-1), 0, every), first, False)
+        finish(layer[here : here + rows, : every - units], b_first[: every - units], True)
+        finish(layer[here : here + rows, every - units :], b_first[every - units :], False)
+        of_1 = (maps_1.reshape(-1), here * width, width)
+        multiply((rows, width, n_hidden), (*first, 1), (w_1.reshape(-1), 0, width), of_1, False)
+        finish(maps_1[here : here + rows], b_1, False)
+        second = (layer.reshape(-1), here * every + n_hidden, every, 1)
+        of_2 = (maps_2.reshape(-1), here * units, units)
+        multiply((rows, units, n_hidden), second, (w_2.reshape(-1), 0, units), of_2, False)
+        finish(maps_2[here : here + rows], b_2, False)
+        for m in range(rows):
+            r = here + m
+            row = layer[r]
+            _hidden(q[start + m], maps_1[r], row[every - units :], absolute, hidden[r], spare)
             for e in range(units):
-                row[e] += q * _weight(own[e], absolute)
+                spare[1][e] = _weight(maps_2[r, e], absolute)
+            v = _dot(row[2 * n_hidden : 2 * n_hidden + units], w_v) + b_v[0]
+            out[start + m] = v + _dot(hidden[r], spare[1])
+
+
+@nb.njit(inline="always", fastmath=FAST)
+def _through_mixing(g, q, absolute, known, written):  # type: ignore[no-untyped-def]
+    """One row: gradients (of q `[N]`, of w_1 `[N*E]`, b_1 `[E]`, w_2 `[E]`) from `g`, that of the mixer's output."""
+    (w_1, w_2, hidden), (d_q, d_1, d_b, d_2), units = known, written, len(known[2])
+    for e in range(units):
+        d_2[e] = g * hidden[e] * _slope(w_2[e], absolute)
+    for e in range(units):
+        d_b[e] = g * _weight(w_2[e], absolute) * (ONE if hidden[e] > ZERO else hidden[e] + ONE)
+    for i in range(len(q)):
+        value, own, d_own = q[i], w_1[i * units : (i + 1) * units], d_1[i * units : (i + 1) * units]
         for e in range(units):
-            below[e] = ZERO if row[e] > ZERO else row[e]  # NaN stays NaN
-        exponential(below, power, bits, bits.view(F))
+            d_own[e] = _weight(own[e], absolute)
+        d_q[i] = _dot(d_b, d_own)
         for e in range(units):
-            row[e] = row[e] if row[e] > ZERO else power[e] - ONE
-        for e in range(units):
-            below[e] = _weight(last[e], absolute)
-        out[r] = v[r, 0] + _dot(row, below)
+            d_own[e] = value * d_b[e] * _slope(own[e], absolute)
 
 
 @cached
-def backward(part, known, absolute, grad, d_utilities, d_hyper):  # type: ignore[no-untyped-def]
-    """Gradients of q and of w_1, b_1, w_2 from `grad [R]`, written; `known` is (q, w_1, w_2, hidden), see `forward`."""
-    (utilities, w_1, w_2, hidden), (d_1, d_b, d_2), (begin, end) = known, d_hyper, mine(part, len(grad))
-    units = hidden.shape[1]
-    for r in range(begin, end):
-        g, row, last, d_h, d_last = grad[r], hidden[r], w_2[r], d_b[r], d_2[r]
-        for e in range(units):
-            d_last[e] = g * row[e] * _slope(last[e], absolute)
-        for e in range(units):
-            d_h[e] = g * _weight(last[e], absolute) * (ONE if row[e] > ZERO else row[e] + ONE)
-        for i in range(utilities.shape[1]):
-            q, own, d_own = utilities[r, i], w_1[r, i * units : (i + 1) * units], d_1[r, i * units : (i + 1) * units]
+def backward(part, absolute, known, weights, grad, d_q, sums):  # type: ignore[no-untyped-def]
+    """Gradients from `grad [R]`; see `forward`.
+
+    Args:
+        part: see `utils/threads.py`.
+        absolute: see above.
+        known: (q, states, and what `forward` kept).
+        weights: transposed, of the second maps: `[N*E,H]`, `[E,H]`, `[E]`.
+        grad: of the outputs.
+        d_q: written, `[R,N]`.
+        sums: added to, one for each part: of the weights, transposed, `[parts,W,S]`, `[parts,N*E,H]`, `[parts,E,H]`,
+            `[parts,E]`, then of the biases `[parts,W]`, `[parts,N*E]`, `[parts,E]`, `[parts,1]`.
+    """
+    (q, state, layer, maps_1, maps_2, hidden), (w_1, w_2, w_v), number = known, weights, part[0]
+    (width, n_hidden), units, inner, every = w_1.shape, len(w_v), state.shape[1], layer.shape[1]
+    d_layer, d_1, d_2 = np.empty((ROWS, every), F), np.empty((ROWS, width), F), np.empty((ROWS, units), F)
+    begin, end = mine(part, len(grad))
+    for start in range(begin, end, ROWS):
+        rows = min(ROWS, end - start)
+        for m in range(rows):
+            r, d_row, g = start + m, d_layer[m], grad[start + m]
+            written = (d_q[r], d_1[m], d_row[every - units :], d_2[m])
+            _through_mixing(g, q[r], absolute, (maps_1[r], maps_2[r], hidden[r]), written)
+            of_v, d_v, total = layer[r, 2 * n_hidden : every - units], d_row[2 * n_hidden :], sums[3][number]
             for e in range(units):
-                d_own[e] = _weight(own[e], absolute)
-            d_utilities[r, i] = _dot(d_h, d_own)
+                d_v[e] = g * w_v[e]
             for e in range(units):
-                d_own[e] = q * d_h[e] * _slope(own[e], absolute)
+                total[e] += g * of_v[e]
+            sums[7][number, 0] += g
+        add_rows(d_1[:rows], sums[5][number])
+        add_rows(d_2[:rows], sums[6][number])
+        first, d_first = (layer.reshape(-1), start * every, every), d_layer.reshape(-1)
+        of_1 = (sums[1][number].reshape(-1), 0, n_hidden)
+        multiply((width, n_hidden, rows), (d_1.reshape(-1), 0, 1, width), first, of_1, True)
+        second, of_2 = (layer.reshape(-1), start * every + n_hidden, every), (sums[2][number].reshape(-1), 0, n_hidden)
+        multiply((units, n_hidden, rows), (d_2.reshape(-1), 0, 1, units), second, of_2, True)
+        given = (d_1.reshape(-1), 0, width, 1)
+        multiply((rows, n_hidden, width), given, (w_1.reshape(-1), 0, n_hidden), (d_first, 0, every), False)
+        given = (d_2.reshape(-1), 0, units, 1)
+        multiply((rows, n_hidden, units), given, (w_2.reshape(-1), 0, n_hidden), (d_first, n_hidden, every), False)
+        through_relu(d_layer[:rows, : every - units], layer[start : start + rows, : every - units])
+        add_rows(d_layer[:rows], sums[4][number])
+        states, of_first = (state.reshape(-1), start * inner, inner), (sums[0][number].reshape(-1), 0, inner)
+        multiply((every, inner, rows), (d_first, 0, 1, every), states, of_first, True)
