@@ -15,7 +15,7 @@ from torch import Tensor
 
 from components.action_space import ActionSpace, DiscreteActions
 from envs.multiagentenv import EnvInfo
-from modules.dense import Packed
+from modules.dense import Packed, tall
 from modules.layers import AgentAxis
 
 
@@ -95,6 +95,10 @@ class AgentInputs:
         """Some episodes, steps, agents: slices of B, T and N."""
         return AgentInputs(self.numbers[index], self.ones[index], self.width)
 
+    def transpose(self, one: int, other: int) -> AgentInputs:
+        """With two of the axes B, T, N exchanged."""
+        return AgentInputs(self.numbers.transpose(one, other), self.ones.transpose(one, other), self.width)
+
     def full(self) -> Tensor:
         """All inputs as numbers, `[B,T,N,I]`; time first in memory, as it is packed."""
         if self._full is None:
@@ -104,6 +108,15 @@ class AgentInputs:
             encoded = zeros.scatter_(-1, places, 1.0)[..., :-1]
             self._full = th.cat((numbers, encoded), dim=-1).transpose(0, 1)
         return self._full
+
+    def joined(self) -> Tensor | Packed:
+        """The N agents' one after the other, `[B,T,N*I]`; for the kernels, if there is nothing but ones, their places."""
+        batch, steps, n_agents = self.ones.shape[:3]
+        if self.numbers.shape[-1] > 0 or not tall(self.numbers, batch * steps):
+            return self.full().flatten(-2)
+        first = th.arange(n_agents).unsqueeze(-1) * self.width
+        places = th.where(self.ones < 0, self.ones, self.ones + first).reshape(1, batch * steps, -1)
+        return Packed(self.numbers.new_empty(1, batch * steps, 0), places)
 
     def packed(self, axis: AgentAxis, rows: Sequence[int]) -> Packed:
         """The real steps of `rows[t]` episodes, as `axis` packs them; kept for all networks that ask for the same."""
@@ -115,6 +128,18 @@ class AgentInputs:
 
 
 Inputs: TypeAlias = Tensor | AgentInputs
+
+
+def encoded(actions: Tensor, space: ActionSpace) -> AgentInputs:
+    """Actions `[B,T,N,1|D]` as networks read them, `[B,T,N,U]`."""
+    if isinstance(space, DiscreteActions):
+        return AgentInputs(th.empty(*actions.shape[:-1], 0, device=actions.device), actions, space.n_actions)
+    return AgentInputs(space.encode(actions), actions.new_empty(*actions.shape[:-1], 0, dtype=th.int64), space.dim)
+
+
+def joined(inputs: Inputs) -> Tensor | Packed:
+    """The N agents' one after the other, `[B,T,N*I]`, or the places of ones in that as rows."""
+    return inputs.joined() if isinstance(inputs, AgentInputs) else inputs.flatten(-2)
 
 
 def full(inputs: Inputs) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from components.action_selectors import sample_with_log_prob
 from components.episode_buffer import TrainBatch
-from components.inputs import Inputs, InputSpec
+from components.inputs import Inputs, InputSpec, encoded
 from components.schedules import Steps
 from components.temperature import make_temperature, target_entropy
 from learners.fop_params import FOPParams
@@ -56,10 +56,9 @@ class FOPLearner(Learner):
 
     def learn(self, batch: TrainBatch, t_env: Steps) -> Metrics:
         """One update of every network on one batch."""
-        alpha_i = self.temperature.individual(t_env)  # [N]
-        inputs, avail = batch.inputs(self.spec), batch.avail_actions  # [B,T+1,N,I], [B,T+1,N,A]
+        alpha_i, inputs = self.temperature.individual(t_env), batch.inputs(self.spec)  # [N], [B,T+1,N,I]
         head, epsilon = self.mac.unroll(batch), self.mac.epsilon(t_env)  # [B,T+1,N,F]
-        seen = self.mac.policy(head, avail, epsilon)
+        seen = self.mac.policy(head, batch.avail_actions, epsilon)
         policy = seen.at(slice(-1))  # where actions were taken
         with th.no_grad():
             fresh, log_prob = sample_with_log_prob(seen, self.space, self.rng)
@@ -103,8 +102,8 @@ class FOPLearner(Learner):
         if batch.bootstraps:
             q = self.target("critic").judge(inputs, batch.rows_seen, batch.avail_actions, self.rng)
             baseline = self.baseline(q, inputs, batch.rows_seen, self.temperature.individual(t_env))
-            mixer, encoded = self.target("mixer"), self.space.encode(fresh)
-            q_joint = mixer(q.taken(fresh), batch.state, actions=encoded, baseline=baseline)  # [K,B,T+1,1]
+            mixer, chosen = self.target("mixer"), encoded(fresh, self.space)
+            q_joint = mixer(q.taken(fresh), batch.state, actions=chosen, baseline=baseline)  # [K,B,T+1,1]
             next_q = q_joint.amin(0)[:, 1:]
         total = log_prob.sum(-1, keepdim=True) if p.entropy_sum else log_prob.mean(-1, keepdim=True)
         bonus = -self.temperature.team(t_env) * total[:, 1:]  # entropy of step t + 1, [B,T,1]
@@ -129,7 +128,8 @@ class FOPLearner(Learner):
         utilities = q.taken(batch.actions)  # [K,B,T,N]
         with th.no_grad():
             baseline = self.baseline(q, inputs, batch.rows_taken, alpha_i)
-        q_joint = self.mixer(utilities, batch.state[:, :-1], actions=batch.actions_enc, baseline=baseline)
+        actions = encoded(batch.actions, self.space)
+        q_joint = self.mixer(utilities, batch.state[:, :-1], actions=actions, baseline=baseline)
         return q_joint, utilities.detach() - baseline
 
     def evaluate_actions(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:

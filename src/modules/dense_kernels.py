@@ -86,7 +86,10 @@ def forward(part, weights, biases, relu, given, outs):  # type: ignore[no-untype
                 out, here = outs[k][g if kept else number], start if kept else 0
                 given, weight = (source.reshape(-1), first * inner, inner, 1), weights[k][g].reshape(-1)
                 target = (out.reshape(-1), here * width, width)
-                multiply((rows, width, inner), given, (weight, 0, width), target, False)
+                if inner > 0:
+                    multiply((rows, width, inner), given, (weight, 0, width), target, False)
+                else:
+                    out[here : here + rows] = F(0.0)
                 if k == 0:
                     add_places(out[here : here + rows], weights[k][g], ones[member, start : start + rows])
                 finish(out[here : here + rows], biases[k][g], relu or k < last)

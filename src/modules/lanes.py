@@ -1,8 +1,8 @@
 """Elementwise formulas over rows of numbers inside compiled kernels; float32.
 
 numba leaves it to LLVM to find out that a loop may be done several numbers at a time: it asks at every call whether
-arrays overlap, and gives up where there are many. Here a formula is written once, for a `Lane` of neighbours, and a loop
-over lanes is emitted: every number is read before any is written, so results may replace what they are made of.
+arrays overlap, and gives up where there are many. Here a formula is written once, for a `Lane` of neighbours, and a
+loop over lanes is emitted: every number is read before any is written, so results may replace what they are made of.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch as th
@@ -19,6 +19,9 @@ from torch.nn import functional as F  # noqa: N812
 
 from modules.dense import Packed, affine, chain, tall
 from utils.transfer import moved
+
+if TYPE_CHECKING:
+    from components.inputs import Inputs
 
 
 class GroupedLinear(nn.Module):
@@ -138,16 +141,18 @@ def mlp(*sizes: int) -> MLP:
     return MLP(*layers[:-1])
 
 
-def side_by_side(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor] | None = None) -> Tensor:
+def side_by_side(x: Tensor | Packed, weights: Sequence[Tensor], biases: Sequence[Tensor] | None = None) -> Tensor:
     """Affine maps of the same rows as one product, their results one after the other.
 
-    `x [...,I]`, `weights [out,I]`, `biases [out]` (none: zeros) -> `[...,sum of out]`.
+    `x [...,I]`, `weights [out,I]`, `biases [out]` (none: zeros) -> `[...,sum of out]`; of packed rows `[P,sum of out]`.
     """
     weight = th.cat(list(weights)) if len(weights) > 1 else weights[0]
     bias = None if biases is None else th.cat(list(biases)) if len(biases) > 1 else biases[0]
-    if not tall(x, x.numel() // x.shape[-1]):
+    if isinstance(x, Tensor) and not tall(x, x.numel() // x.shape[-1]):
         return F.linear(x, weight, bias)
     bias = weight.new_zeros(len(weight)) if bias is None else bias
+    if isinstance(x, Packed):
+        return affine(x, weight.t().unsqueeze(0), bias.view(1, 1, -1)).squeeze(0)
     return _rows_through(x, [weight.unsqueeze(0)], [bias.unsqueeze(0)]).squeeze(0)
 
 
@@ -196,7 +201,7 @@ class Ensemble(nn.Module):
         return self.members[0]
 
     def forward(
-        self, utilities: Tensor, state: Tensor, *, actions: Tensor | None = None, baseline: Tensor | None = None
+        self, utilities: Tensor, state: Tensor, *, actions: Inputs | None = None, baseline: Tensor | None = None
     ) -> Tensor:
         """`utilities` and `baseline [K,B,T,N]`, `state [B,T,S]`, `actions [B,T,N,U]` -> `[K,B,T,1]`."""
         first = self.first

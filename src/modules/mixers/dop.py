@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch as th
 from torch import Tensor
 
+from components.inputs import Inputs
 from modules.layers import Linear
 from modules.mixers.igo import DOPMixer
 from modules.mixers.mixer import Mixer, MixerShape
@@ -26,6 +27,6 @@ class NormalisedDOPMixer(DOPMixer):
         k = th.einsum("...ne,...e->...n", w1, self.w2(state).abs())
         return k / k.sum(-1, keepdim=True).clamp(min=SUM_FLOOR)
 
-    def mix(self, utilities: Tensor, state: Tensor, actions: Tensor | None, baseline: Tensor | None) -> Tensor:
+    def mix(self, utilities: Tensor, state: Tensor, actions: Inputs | None, baseline: Tensor | None) -> Tensor:
         """`[B,T,N]` -> `[B,T,1]`."""
         return (self.weights(state) * utilities).sum(-1, keepdim=True)

@@ -14,6 +14,7 @@ import torch as th
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from components.inputs import Inputs, full, joined
 from modules.layers import MLP, mlp, side_by_side
 from modules.mixers.heads import gated_sum
 from modules.mixers.mixer import Mixer, MixerShape
@@ -35,12 +36,12 @@ class HeadLambda(nn.Module):
         self.agents = nn.Linear(shape.state_dim, shape.n_heads * shape.n_agents)
         self.action = nn.Linear(joint, shape.n_heads * shape.n_agents)
 
-    def forward(self, state: Tensor, actions: Tensor) -> Tensor:
+    def forward(self, state: Tensor, actions: Inputs) -> Tensor:
         """`[B,T,S]`, `[B,T,N,U]` -> positive weights `[B,T,N]`."""
         return self.together([self], state, actions).squeeze(0)
 
     @staticmethod
-    def together(nets: Sequence[Any], state: Tensor, actions: Tensor) -> Tensor:
+    def together(nets: Sequence[Any], state: Tensor, actions: Inputs) -> Tensor:
         """What K networks make of the same states and actions, `[K,B,T,N]`: all their maps are two products."""
         first = nets[0].action
         parts = [net.action.weight.split([state.shape[-1], first.in_features - state.shape[-1]], dim=1) for net in nets]
@@ -49,8 +50,9 @@ class HeadLambda(nn.Module):
             weights += [net.key.weight, net.agents.weight, of_state]
             biases += [net.key.bias, net.agents.bias, net.action.bias]
         maps = side_by_side(state, weights, biases).unflatten(-1, (len(nets), -1))  # [B,T,K,P+2PN]
-        taken = side_by_side(actions.flatten(-2), [of_actions for _, of_actions in parts])
-        return gated_sum(maps, taken.unflatten(-1, (len(nets), -1)), nets[0].n_agents).movedim(-2, 0)
+        taken = side_by_side(joined(actions), [of_actions for _, of_actions in parts])
+        taken = taken.view(*maps.shape[:-1], -1)  # [B,T,K,PN]
+        return gated_sum(maps, taken, nets[0].n_agents).movedim(-2, 0)
 
 
 class MLPLambda(nn.Module):
@@ -68,14 +70,14 @@ class MLPLambda(nn.Module):
         assert isinstance(last, nn.Linear)
         nn.init.constant_(last.bias, LAMBDA_BIAS)
 
-    def forward(self, state: Tensor, actions: Tensor) -> Tensor:
+    def forward(self, state: Tensor, actions: Inputs) -> Tensor:
         """`[B,T,S]`, `[B,T,N,U]` -> positive weights `[B,T,N]`."""
         return self.together([self], state, actions).squeeze(0)
 
     @staticmethod
-    def together(nets: Sequence[Any], state: Tensor, actions: Tensor) -> Tensor:
+    def together(nets: Sequence[Any], state: Tensor, actions: Inputs) -> Tensor:
         """What K networks make of the same states and actions, `[K,B,T,N]`."""
-        limit, joint = nets[0].limit, th.cat((state, actions.flatten(-2)), dim=-1)
+        limit, joint = nets[0].limit, th.cat((state, full(actions).flatten(-2)), dim=-1)
         x = MLP.together([net.net for net in nets], joint)
         weights = F.softplus(x) - F.softplus(x - limit) if limit else F.softplus(x)
         return weights + LAMBDA_FLOOR
@@ -117,12 +119,12 @@ class IGOMixer(Mixer):
         self.lambda_net = make_lambda_net(shape)
         self.v = mlp(shape.state_dim, shape.embed_dim, 1)
 
-    def lambda_weights(self, state: Tensor, actions: Tensor) -> Tensor:
+    def lambda_weights(self, state: Tensor, actions: Inputs) -> Tensor:
         """lambda_i(s,u), `[B,T,N]`."""
         weights: Tensor = self.lambda_net(state, actions)
         return weights
 
-    def mix(self, utilities: Tensor, state: Tensor, actions: Tensor | None, baseline: Tensor | None) -> Tensor:
+    def mix(self, utilities: Tensor, state: Tensor, actions: Inputs | None, baseline: Tensor | None) -> Tensor:
         """`[B,T,N]` -> `[B,T,1]`."""
         assert actions is not None
         assert baseline is not None
@@ -130,7 +132,7 @@ class IGOMixer(Mixer):
 
     @classmethod
     def mix_all(
-        cls, mixers: Sequence[Any], utilities: Tensor, state: Tensor, actions: Tensor | None, baseline: Tensor | None
+        cls, mixers: Sequence[Any], utilities: Tensor, state: Tensor, actions: Inputs | None, baseline: Tensor | None
     ) -> Tensor:
         """The networks of all members at once."""
         if len(mixers) == 1:
@@ -173,7 +175,7 @@ class DOPMixer(Mixer):
         k: Tensor = self.k(state).abs()
         return k
 
-    def mix(self, utilities: Tensor, state: Tensor, actions: Tensor | None, baseline: Tensor | None) -> Tensor:
+    def mix(self, utilities: Tensor, state: Tensor, actions: Inputs | None, baseline: Tensor | None) -> Tensor:
         """`[B,T,N]` -> `[B,T,1]`."""
         q_joint: Tensor = (self.weights(state) * utilities).sum(-1, keepdim=True) + self.b(state)
         return q_joint

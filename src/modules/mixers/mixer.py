@@ -13,6 +13,8 @@ from typing import Any, ClassVar
 import torch as th
 from torch import Tensor, nn
 
+from components.inputs import Inputs
+
 
 @dataclass(frozen=True)
 class MixerShape:
@@ -50,7 +52,7 @@ class Mixer(nn.Module, ABC):
         self.shape = shape
 
     def forward(
-        self, utilities: Tensor, state: Tensor, *, actions: Tensor | None = None, baseline: Tensor | None = None
+        self, utilities: Tensor, state: Tensor, *, actions: Inputs | None = None, baseline: Tensor | None = None
     ) -> Tensor:
         """Joint value.
 
@@ -68,7 +70,7 @@ class Mixer(nn.Module, ABC):
         optional = (None if x is None else x.transpose(0, 1) for x in (actions, baseline))
         return self.mix(utilities.transpose(0, 1), state.transpose(0, 1), *optional).transpose(0, 1)
 
-    def check(self, utilities: Tensor, state: Tensor, actions: Tensor | None, baseline: Tensor | None) -> None:
+    def check(self, utilities: Tensor, state: Tensor, actions: Inputs | None, baseline: Tensor | None) -> None:
         """ValueError for a missing input or a wrong shape; see `forward`."""
         size = utilities.shape
         expected = {
@@ -85,12 +87,12 @@ class Mixer(nn.Module, ABC):
             raise ValueError(f"{type(self).__name__}: {self.shape.n_agents} agents expected, got {size[-1]}")
 
     @abstractmethod
-    def mix(self, utilities: Tensor, state: Tensor, actions: Tensor | None, baseline: Tensor | None) -> Tensor:
+    def mix(self, utilities: Tensor, state: Tensor, actions: Inputs | None, baseline: Tensor | None) -> Tensor:
         """The formula: `[B,T,N]` -> `[B,T,1]`."""
 
     @classmethod
     def mix_all(
-        cls, mixers: Sequence[Any], utilities: Tensor, state: Tensor, actions: Tensor | None, baseline: Tensor | None
+        cls, mixers: Sequence[Any], utilities: Tensor, state: Tensor, actions: Inputs | None, baseline: Tensor | None
     ) -> Tensor:
         """`mix` of K mixers of this class: `utilities` and `baseline [K,B,T,N]` -> `[K,B,T,1]`."""
         each = [None] * len(mixers) if baseline is None else baseline

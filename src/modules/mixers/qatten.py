@@ -10,6 +10,7 @@ import math
 import torch as th
 from torch import Tensor, nn
 
+from components.inputs import Inputs
 from modules.layers import Linear, mlp
 from modules.mixers.mixer import Mixer, MixerShape
 
@@ -68,7 +69,7 @@ class QattenMixer(Mixer):
         self.attention = UnitAttention(shape)
         self.c = mlp(shape.state_dim, shape.embed_dim, 1)
 
-    def mix(self, utilities: Tensor, state: Tensor, actions: Tensor | None, baseline: Tensor | None) -> Tensor:
+    def mix(self, utilities: Tensor, state: Tensor, actions: Inputs | None, baseline: Tensor | None) -> Tensor:
         """`[B,T,N]` -> `[B,T,1]`."""
         q_tot: Tensor = (self.attention(state) * utilities).sum(-1, keepdim=True) + self.c(state)
         return q_tot

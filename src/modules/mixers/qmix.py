@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
+from components.inputs import Inputs
 from modules.compiled import arrays
 from modules.layers import Linear, mlp
 from modules.mixers import qmix_kernels
@@ -86,7 +87,7 @@ class QMIXMixer(Mixer):
         self.hyper_b1 = Linear(state, embed)
         self.v = mlp(state, embed, 1)
 
-    def mix(self, utilities: Tensor, state: Tensor, actions: Tensor | None, baseline: Tensor | None) -> Tensor:
+    def mix(self, utilities: Tensor, state: Tensor, actions: Inputs | None, baseline: Tensor | None) -> Tensor:
         """`[B,T,N]` -> `[B,T,1]`."""
         if takes_kernels(utilities) and not state.requires_grad:
             layers = self._layers()

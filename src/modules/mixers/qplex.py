@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch as th
 from torch import Tensor, nn
 
+from components.inputs import Inputs, full
 from modules.layers import GroupedLinear, mlp
 from modules.mixers.igo import HeadLambda
 from modules.mixers.mixer import Mixer, MixerShape
@@ -48,9 +49,11 @@ class DeepHeadLambda(nn.Module):
         self.agents = HeadMLP(shape.state_dim, shape.n_agents)
         self.action = HeadMLP(joint, shape.n_agents)
 
-    def forward(self, state: Tensor, actions: Tensor) -> Tensor:
+    def forward(self, state: Tensor, actions: Inputs) -> Tensor:
         """`[B,T,S]`, `[B,T,N,U]` -> positive weights `[B,T,N]`."""
-        gates = th.sigmoid(self.agents(state)) * th.sigmoid(self.action(th.cat((state, actions.flatten(-2)), dim=-1)))
+        gates = th.sigmoid(self.agents(state)) * th.sigmoid(
+            self.action(th.cat((state, full(actions).flatten(-2)), dim=-1))
+        )
         weights: Tensor = (self.key(state).abs() * gates).sum(0)
         return weights
 
@@ -68,9 +71,9 @@ class ExpLambda(nn.Module):
         joint = shape.state_dim + shape.n_agents * shape.action_dim
         self.log_lambda = mlp(joint, LAMBDA_HIDDEN, LAMBDA_HIDDEN, shape.n_agents)
 
-    def forward(self, state: Tensor, actions: Tensor) -> Tensor:
+    def forward(self, state: Tensor, actions: Inputs) -> Tensor:
         """`[B,T,S]`, `[B,T,N,U]` -> positive weights `[B,T,N]`."""
-        log_lambda: Tensor = self.log_lambda(th.cat((state, actions.flatten(-2)), dim=-1))
+        log_lambda: Tensor = self.log_lambda(th.cat((state, full(actions).flatten(-2)), dim=-1))
         return (LOG_LAMBDA_BOUND * th.tanh(log_lambda / LOG_LAMBDA_BOUND)).exp()  # a clamp would let no gradient back
 
 
@@ -112,7 +115,7 @@ class QPLEXMixer(Mixer):
         b: Tensor = self.b(state)
         return b
 
-    def mix(self, utilities: Tensor, state: Tensor, actions: Tensor | None, baseline: Tensor | None) -> Tensor:
+    def mix(self, utilities: Tensor, state: Tensor, actions: Inputs | None, baseline: Tensor | None) -> Tensor:
         """`[B,T,N]` -> `[B,T,1]`."""
         assert actions is not None
         assert baseline is not None

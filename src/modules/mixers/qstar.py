@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch as th
 from torch import Tensor
 
+from components.inputs import Inputs
 from modules.layers import mlp
 from modules.mixers.mixer import Mixer, MixerShape
 
@@ -18,7 +19,7 @@ class QStarMixer(Mixer):
         self.net = mlp(state + shape.n_agents, hidden, hidden, hidden, 1)
         self.v = mlp(state, hidden, 1)
 
-    def mix(self, utilities: Tensor, state: Tensor, actions: Tensor | None, baseline: Tensor | None) -> Tensor:
+    def mix(self, utilities: Tensor, state: Tensor, actions: Inputs | None, baseline: Tensor | None) -> Tensor:
         """`[B,T,N]` -> `[B,T,1]`."""
         q_star: Tensor = self.net(th.cat((state, utilities), dim=-1)) + self.v(state)
         return q_star

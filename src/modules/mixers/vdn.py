@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from components.inputs import Inputs
 from modules.mixers.mixer import Mixer
 
 
@@ -13,6 +14,6 @@ class VDNMixer(Mixer):
     monotonic = True
     igm = True
 
-    def mix(self, utilities: Tensor, state: Tensor, actions: Tensor | None, baseline: Tensor | None) -> Tensor:
+    def mix(self, utilities: Tensor, state: Tensor, actions: Inputs | None, baseline: Tensor | None) -> Tensor:
         """`[B,T,N]` -> `[B,T,1]`."""
         return utilities.sum(-1, keepdim=True)
