@@ -110,7 +110,7 @@ class AgentInputs:
         return self._full
 
     def joined(self) -> Tensor | Packed:
-        """The N agents' one after the other, `[B,T,N*I]`; for the kernels, if there is nothing but ones, their places."""
+        """The N agents' one after the other, `[B,T,N*I]`; for kernels, if there is nothing but ones, places."""
         batch, steps, n_agents = self.ones.shape[:3]
         if self.numbers.shape[-1] > 0 or not tall(self.numbers, batch * steps):
             return self.full().flatten(-2)

@@ -19,7 +19,7 @@ from modules.rows import empty_rows, memory_order, numbers_of, rows_of
 from utils.threads import parts_for, share, takes_kernels
 
 TINY = 1e-20  # keeps logarithms and a row without any available action finite
-COST = 16  # of one number in these kernels, in multiply-adds
+COST = 64  # of one number in these kernels, in multiply-adds
 
 
 class _MaskedSoftmax(th.autograd.Function):

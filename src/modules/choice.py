@@ -15,7 +15,7 @@ from modules import choice_kernels as kernels
 from modules.rows import empty_rows, memory_order, numbers_of, rows_of
 from utils.threads import parts_for, share, takes_kernels
 
-COST = 4  # of one number in these kernels, in multiply-adds
+COST = 16  # of one number in these kernels, in multiply-adds
 
 
 class _Taken(th.autograd.Function):

@@ -19,7 +19,8 @@ from typing import Any
 import torch as th
 
 WORTH_A_THREAD = 1 << 20  # multiply-adds (about 30 us) below which sharing costs more than it saves
-WORTH_BALANCING = 1 << 27  # multiply-adds above which calls for four parts a thread cost less than waiting
+# sizes of a thread's parts, by the least multiply-adds for which their calls cost less than waiting for the slowest one
+SIZES = ((1 << 27, (4, 2, 1, 1)), (1 << 25, (3, 1)), (0, (1,)))
 SMALLEST = 16  # rows of a product that are worth a call
 Parts = tuple[tuple[int, int, int, int], ...]  # (its number, where it begins and ends, of how much in all)
 _Body = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
@@ -48,15 +49,17 @@ def parts_of(*sizes: int) -> Parts:
 
 
 def parts_for(work: int, rows: int | None = None) -> Parts:
-    """How `work` multiply-adds are shared: not at all, by one part for each of PyTorch's threads, by four.
+    """How `work` multiply-adds are shared: not at all, or by some parts for each of PyTorch's threads.
 
-    Not by four if that left fewer than SMALLEST of its `rows` to the last ones.
+    The more work, the more parts, if that leaves SMALLEST of its `rows` to the last ones.
     """
     threads = th.get_num_threads() if work >= WORTH_A_THREAD and _openmp() is not None else 1
-    few = rows is not None and rows < SMALLEST * 8 * threads
-    if threads == 1 or work < WORTH_BALANCING or few:
-        return parts_of(*[1] * threads)
-    return parts_of(*[4] * threads, *[2] * threads, *[1] * (2 * threads))
+    if threads == 1:
+        return parts_of(1)
+    enough = (
+        sizes for least, sizes in SIZES if work >= least and (rows is None or rows >= SMALLEST * threads * sum(sizes))
+    )
+    return parts_of(*(size for size in next(enough, (1,)) for _ in range(threads)))
 
 
 def share(kernel: Callable[..., None], parts: Parts, *args: Any) -> None:

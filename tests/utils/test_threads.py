@@ -72,8 +72,9 @@ def test_long_loops_end_in_small_parts(two_threads):
     """Where rows are many enough for it; together they are everything."""
     parts = parts_for(1 << 30)
     assert [last - first for _, first, last, _ in parts] == [4, 4, 2, 2, 1, 1, 1, 1]
-    assert parts_for(1 << 30, rows=64) == parts_of(1, 1)
     assert parts_for(1 << 30, rows=320) == parts
+    assert parts_for(1 << 26) == parts_for(1 << 30, rows=150) == parts_of(3, 3, 1, 1)
+    assert parts_for(1 << 30, rows=96) == parts_of(1, 1)
 
 
 def test_gru_does_not_depend_on_the_threads(two_threads):

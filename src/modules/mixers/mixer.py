@@ -67,8 +67,9 @@ class Mixer(nn.Module, ABC):
         """
         self.check(utilities, state, actions, baseline)
         # time first, as batches lie in memory; to a mixer every step is a case of its own
-        optional = (None if x is None else x.transpose(0, 1) for x in (actions, baseline))
-        return self.mix(utilities.transpose(0, 1), state.transpose(0, 1), *optional).transpose(0, 1)
+        chosen = None if actions is None else actions.transpose(0, 1)
+        value = None if baseline is None else baseline.transpose(0, 1)
+        return self.mix(utilities.transpose(0, 1), state.transpose(0, 1), chosen, value).transpose(0, 1)
 
     def check(self, utilities: Tensor, state: Tensor, actions: Inputs | None, baseline: Tensor | None) -> None:
         """ValueError for a missing input or a wrong shape; see `forward`."""

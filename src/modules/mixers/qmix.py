@@ -99,7 +99,7 @@ class QMIXMixer(Mixer):
 
     def _layers(self) -> list[Tensor]:
         """Weights, then biases: all first maps as one, the second ones of w_1, w_2, v."""
-        nets = [self.hyper_w1, self.hyper_w2, self.v]
+        nets: list[Any] = [self.hyper_w1, self.hyper_w2, self.v]
         first, second = [*(net[0] for net in nets), self.hyper_b1], [net[-1] for net in nets]
         weights = th.cat([x.weight for x in first]), *(x.weight for x in second)
         return [*weights, th.cat([x.bias for x in first]), *(x.bias for x in second)]
