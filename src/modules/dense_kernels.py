@@ -12,24 +12,57 @@ import numba as nb
 import numpy as np
 
 from modules.compiled import FAST, cached, mine
+from modules.lanes import Lane, elementwise
 from modules.tiles import multiply
 
 F = np.float32
 ROWS = 48  # of a block
 
 
-@nb.njit(inline="always", fastmath=FAST)
-def finish(out, bias, relu):  # type: ignore[no-untyped-def]
-    """Add the bias to a block of rows `[R,O]`, then ReLU where asked for."""
-    for m in range(len(out)):
-        row = out[m]
+def _relu_plus(x: Lane, bias: Lane) -> tuple[Lane, ...]:
+    y = x + bias
+    return (y.where_positive(y),)  # NaN stays NaN
+
+
+def _through_relu(d: Lane, y: Lane, total: Lane) -> tuple[Lane, ...]:
+    d = d.where_positive(y)
+    return d, total + d
+
+
+_PLUS, _RELU_PLUS = elementwise(lambda x, bias: (x + bias,)), elementwise(_relu_plus)
+_THROUGH_RELU = elementwise(_through_relu)
+
+
+@nb.njit(inline="always")
+def finish(rows, out, bias, relu):  # type: ignore[no-untyped-def]
+    """Add `bias [O]` to a block of R rows, then ReLU where asked for; `out` is (memory, first place, row's length)."""
+    memory, first, apart = out
+    for m in range(rows):
+        row = (memory, first + m * apart)
         if relu:
-            for j in range(len(bias)):
-                value = row[j] + bias[j]
-                row[j] = F(0.0) if value < F(0.0) else value  # NaN stays NaN
+            _RELU_PLUS(len(bias), (row, (bias, 0)), (row,))
         else:
-            for j in range(len(bias)):
-                row[j] = row[j] + bias[j]
+            _PLUS(len(bias), (row, (bias, 0)), (row,))
+
+
+@nb.njit(inline="always")
+def through_relu(rows, d, out, total):  # type: ignore[no-untyped-def]
+    """Gradients of a ReLU's results `out` in a block of R rows become those of its inputs, and add to `total [O]`.
+
+    `d` and `out` are (memory, first place, row's length).
+    """
+    (memory, first, apart), (results, r_0, r_m), sums = d, out, (total, 0)
+    for m in range(rows):
+        row = (memory, first + m * apart)
+        _THROUGH_RELU(len(total), (row, (results, r_0 + m * r_m), sums), (row, sums))
+
+
+@nb.njit(inline="always")
+def add_rows(rows, d, total):  # type: ignore[no-untyped-def]
+    """The sum of a block of R rows, added to `total [O]`; `d` is (memory, first place, row's length)."""
+    (memory, first, apart), sums = d, (total, 0)
+    for m in range(rows):
+        _PLUS(len(total), (sums, (memory, first + m * apart)), (sums,))
 
 
 @nb.njit(inline="always", fastmath=FAST)
@@ -92,17 +125,8 @@ def forward(part, weights, biases, relu, given, outs):  # type: ignore[no-untype
                     out[here : here + rows] = F(0.0)
                 if k == 0:
                     add_places(out[here : here + rows], weights[k][g], ones[member, start : start + rows])
-                finish(out[here : here + rows], biases[k][g], relu or k < last)
+                finish(rows, target, biases[k][g], relu or k < last)
                 source, first = out, here
-
-
-@nb.njit(inline="always", fastmath=FAST)
-def through_relu(d, out):  # type: ignore[no-untyped-def]
-    """Gradients `d [R,O]` of a ReLU's results `out [R,O]` become those of its inputs."""
-    for m in range(len(out)):
-        row, result = d[m], out[m]
-        for j in range(len(result)):
-            row[j] = F(0.0) if result[j] <= F(0.0) else row[j]
 
 
 @nb.njit(inline="always", fastmath=FAST)
@@ -111,15 +135,6 @@ def _copy(rows, out):  # type: ignore[no-untyped-def]
         row, copy = rows[m], out[m]
         for j in range(len(row)):
             copy[j] = row[j]
-
-
-@nb.njit(inline="always", fastmath=FAST)
-def add_rows(rows, total):  # type: ignore[no-untyped-def]
-    """The sum of a block's rows `[R,O]`, added to `total [O]`."""
-    for m in range(len(rows)):
-        row = rows[m]
-        for j in range(len(row)):
-            total[j] += row[j]
 
 
 @cached
@@ -150,10 +165,11 @@ def backward(part, weights, relu, known, grad, d_x, sums):  # type: ignore[no-un
             for k in range(last, -1, -1):
                 source = x[member] if k == 0 else outs[k - 1][g]
                 width, inner = weights[k].shape[1], source.shape[1]
-                block = d[: rows * width].reshape(rows, width)
+                block, total = d[: rows * width].reshape(rows, width), sums[1][k][number, g, 0]
                 if relu or k < last:
-                    through_relu(block, outs[k][g, start : start + rows])
-                add_rows(block, sums[1][k][number, g, 0])
+                    through_relu(rows, (d, 0, width), (outs[k][g].reshape(-1), start * width, width), total)
+                else:
+                    add_rows(rows, (d, 0, width), total)
                 if k == 0:
                     add_at_places(block, sums[2][number, g], ones[member, start : start + rows], inner)
                 # d^T source: what is read from memory goes through the innermost loop once

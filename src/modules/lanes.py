@@ -61,6 +61,11 @@ class Lane:
             value = self.builder.select(beyond, self._constant(limit), value)
         return Lane(self.builder, value)
 
+    def where_positive(self, other: Lane) -> Lane:
+        """Itself, 0 where `other` is not above 0; where that is NaN, itself."""
+        not_above = self.builder.fcmp_ordered("<=", other.value, self._constant(0.0))
+        return Lane(self.builder, self.builder.select(not_above, self._constant(0.0), self.value))
+
 
 Formula: TypeAlias = Callable[..., tuple[Lane, ...]]
 

@@ -112,14 +112,14 @@ def forward(part, counts, weights, biases, given, written):  # type: ignore[no-u
                     multiply((rows, n_in, d), (inputs, here * d, d, 1), of_first, (source, s_0, n_in), False)
                     result = source[s_0 : s_0 + rows * n_in].reshape(rows, n_in)
                     add_places(result, w_first[g], ones[member, here : here + rows])
-                    finish(result, b_first[g], True)
+                    finish(rows, (source, s_0, n_in), b_first[g], True)
                 _products(rows, (source, s_0), (before, (b_0 + first) * size), cell, block, n_in, size)
                 past, new = (before, (b_0 + first) * size), (after, (a_0 + first) * size)
                 _new_states(rows, block, b_gates[g], past, new, (saved[g].reshape(-1), here))
                 if width > 0:
                     of_last, target = (w_last[g].reshape(-1), 0, width), (out[g].reshape(-1), here * width, width)
                     multiply((rows, width, size), (after, (a_0 + first) * size, size, 1), of_last, target, False)
-                    finish(out[g, here : here + rows], b_last[g], False)
+                    finish(rows, target, b_last[g], False)
             previous, start = start, start + counts[t]
 
 
@@ -156,16 +156,14 @@ def _from_outputs(rows, grad, weight, after, carry, sums):  # type: ignore[no-un
 def _into_layer(rows, block, weight, result, given, sums):  # type: ignore[no-untyped-def]
     """Through the input layer: gradients of r, z, n in `block [R,4H]` to those of its weights.
 
-    `result` is (the layer's results `[R,X]`, memory for their gradients `[R X]`), `given` (inputs, the first one of the
-    block, how many there are of a row, places of ones `[R,J]`).
+    `result` is (the layer's results, the first one of the block, X, memory for their gradients), `given` (inputs, the
+    first one of the block, D, places of ones `[R,J]`).
     """
-    (features, d_layer), (inputs, x_0, width, places), size = result, given, block.shape[1] // 4
-    n_in = features.shape[1]
+    (features, f_0, n_in, d_layer), (inputs, x_0, width, places), size = result, given, block.shape[1] // 4
     outside = (block.reshape(-1), size, 4 * size, 1)
     multiply((rows, n_in, 3 * size), outside, (weight, 0, n_in), (d_layer, 0, n_in), False)
     gradients = d_layer[: rows * n_in].reshape(rows, n_in)
-    through_relu(gradients, features)
-    add_rows(gradients, sums[2])
+    through_relu(rows, (d_layer, 0, n_in), (features, f_0, n_in), sums[2])
     add_at_places(gradients, sums[1], places, width)
     # its transpose times the inputs: what is read from memory goes through the innermost loop once
     total = (sums[0].reshape(-1), 0, width)
@@ -210,7 +208,7 @@ def backward(part, counts, weights, known, grad, written, sums):  # type: ignore
                 if width > 0:
                     d_out, carry_in = (outputs, here * width, width), (carries, first * size, size)
                     _from_outputs(rows, d_out, of_last, (states, here * size), carry_in, sums[6][number, g])
-                    add_rows(grad[g, here : here + rows], sums[7][number, g])
+                    add_rows(rows, d_out, sums[7][number, g])
                 else:
                     _add(grad[g, here : here + rows], d_h[g, first : first + rows])
                 known_gates = (saved[g].reshape(-1), here)
@@ -222,7 +220,7 @@ def backward(part, counts, weights, known, grad, written, sums):  # type: ignore
                 turned = (source, here * n_in, 1, n_in)
                 multiply((n_in, 3 * size, rows), turned, outside, (d_in, 0, 3 * size), True)
                 if layered:
-                    result = (features[g, here : here + rows], d_layer)
+                    result = (source, here * n_in, n_in, d_layer)
                     read = (inputs, here * given, given, ones[member, here : here + rows])
                     totals = (sums[0][number, g], sums[1][number, g], sums[2][number, g])
                     _into_layer(rows, block, of_in, result, read, totals)

@@ -77,15 +77,15 @@ def forward(part, absolute, given, weights, biases, kept, out):  # type: ignore[
         first = (layer.reshape(-1), here * every, every)
         states = (state.reshape(-1), start * inner, inner, 1)
         multiply((rows, every, inner), states, (w_first.reshape(-1), 0, every), first, False)
-        finish(layer[here : here + rows, : every - units], b_first[: every - units], True)
-        finish(layer[here : here + rows, every - units :], b_first[every - units :], False)
+        finish(rows, first, b_first[: every - units], True)
+        finish(rows, (first[0], here * every + every - units, every), b_first[every - units :], False)
         of_1 = (maps_1.reshape(-1), here * width, width)
         multiply((rows, width, n_hidden), (*first, 1), (w_1.reshape(-1), 0, width), of_1, False)
-        finish(maps_1[here : here + rows], b_1, False)
+        finish(rows, of_1, b_1, False)
         second = (layer.reshape(-1), here * every + n_hidden, every, 1)
         of_2 = (maps_2.reshape(-1), here * units, units)
         multiply((rows, units, n_hidden), second, (w_2.reshape(-1), 0, units), of_2, False)
-        finish(maps_2[here : here + rows], b_2, False)
+        finish(rows, of_2, b_2, False)
         for m in range(rows):
             r = here + m
             row = layer[r]
@@ -143,8 +143,8 @@ def backward(part, absolute, known, weights, grad, d_q, sums):  # type: ignore[n
             for e in range(units):
                 total[e] += g * of_v[e]
             sums[7][number, 0] += g
-        add_rows(d_1[:rows], sums[5][number])
-        add_rows(d_2[:rows], sums[6][number])
+        add_rows(rows, (d_1.reshape(-1), 0, width), sums[5][number])
+        add_rows(rows, (d_2.reshape(-1), 0, units), sums[6][number])
         first, d_first = (layer.reshape(-1), start * every, every), d_layer.reshape(-1)
         of_1 = (sums[1][number].reshape(-1), 0, n_hidden)
         multiply((width, n_hidden, rows), (d_1.reshape(-1), 0, 1, width), first, of_1, True)
@@ -154,7 +154,7 @@ def backward(part, absolute, known, weights, grad, d_q, sums):  # type: ignore[n
         multiply((rows, n_hidden, width), given, (w_1.reshape(-1), 0, n_hidden), (d_first, 0, every), False)
         given = (d_2.reshape(-1), 0, units, 1)
         multiply((rows, n_hidden, units), given, (w_2.reshape(-1), 0, n_hidden), (d_first, n_hidden, every), False)
-        through_relu(d_layer[:rows, : every - units], layer[start : start + rows, : every - units])
-        add_rows(d_layer[:rows], sums[4][number])
+        through_relu(rows, (d_first, 0, every), first, sums[4][number, : every - units])
+        add_rows(rows, (d_first, every - units, every), sums[4][number, every - units :])
         states, of_first = (state.reshape(-1), start * inner, inner), (sums[0][number].reshape(-1), 0, inner)
         multiply((every, inner, rows), (d_first, 0, 1, every), states, of_first, True)
