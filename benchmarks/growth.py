@@ -14,7 +14,7 @@ from typing import Any
 import torch as th
 from against import T_ENV
 from batches import make_learner, random_batch, report, seconds
-from learner import count_flops
+from flops import count_flops
 
 from components.action_space import DiscreteActions
 from envs.multiagentenv import EnvInfo

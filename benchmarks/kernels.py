@@ -8,6 +8,7 @@ those of `benchmarks/learner.py`.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import time
 from collections import defaultdict
@@ -26,9 +27,10 @@ from utils.errors import UserError, nearest
 from utils.flat import FlatParameters
 
 KERNELS = {
-    "modules.gru.share": "recurrence",
+    "modules.recurrent.share": "recurrent networks",
     "modules.dense.share": "dense layers",
     "modules.categorical.share": "policies",
+    "modules.choice.share": "policies",
     "modules.mixers.heads.share": "mixing",
     "modules.mixers.qmix.share": "mixing",
 }
@@ -69,11 +71,11 @@ def split(alg: str, name: str, repeats: int) -> dict[str, Any]:
             stack.enter_context(mock.patch(target, clock.timed(group, getattr(sys.modules[module], attribute))))
         for owner, attribute, group in OTHERS:
             stack.enter_context(mock.patch.object(owner, attribute, _method(clock, group, owner, attribute)))
-        update = clock.timed("elsewhere", learner.update)
+        update = clock.timed("elsewhere", lambda: learner.update(dataclasses.replace(batch), T_ENV))
         for repeat in range(2 * repeats):
             if repeat == repeats:
                 clock.seconds.clear()
-            update(batch, T_ENV)
+            update()
     whole = sum(clock.seconds.values())
     row: dict[str, Any] = {"alg": alg, "map": name, "ms": whole / repeats * 1e3}
     groups = [*dict.fromkeys(KERNELS.values()), "mixers", "gradients", "elsewhere"]

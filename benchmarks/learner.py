@@ -14,29 +14,27 @@ a run.
 from __future__ import annotations
 
 import argparse
-import contextlib
+import dataclasses
 import gc
 import statistics
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import psutil
 import torch as th
 from against import T_ENV, Reference
 from batches import STEPS, device_of, make_learner, map_info, played_lengths, random_batch, report, seconds, wait
+from flops import count_flops
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import FlopCounterMode
 from weights import PUBLISHED, published_weights
 
 from components.episode_buffer import TrainBatch
 from learners import Learner
-from modules import dense_kernels, gru_kernels
 from utils.cuda_graphs import is_recorded
 from utils.errors import UserError, nearest
-from utils.threads import share
 
 GEMM_SIZE = {"cpu": 1024, "cuda": 8192}
 WARM = 3  # updates before those that are timed: compilers, memory, libraries' own choices
@@ -49,41 +47,6 @@ def gemm_rate(device: th.device) -> float:
     size = GEMM_SIZE[device.type]
     a, b = (th.rand(size, size, device=device) for _ in range(2))
     return 2 * size**3 / min(seconds(lambda: a @ b) for _ in range(3))
-
-
-def _kernel_flops(kernel: Any, args: Any) -> int:
-    """Of the matrix products in one call of a compiled kernel of the GRU or of dense layers, from its arguments."""
-    if kernel in (gru_kernels.forward, gru_kernels.backward):
-        rows, weights = int(args[0].sum()), args[1][:2]  # of the input, recurrent
-        wanted = kernel is gru_kernels.backward and args[4][0].shape[1] > 0
-    elif kernel in (dense_kernels.forward, dense_kernels.backward):
-        rows, weights = (args[3] if kernel is dense_kernels.forward else args[2][0]).shape[1], args[0]
-        wanted = kernel is dense_kernels.backward and args[4].shape[1] > 0
-    else:
-        return 0
-    total = sum(weight.size for weight in weights)
-    if kernel in (gru_kernels.forward, dense_kernels.forward):
-        return 2 * rows * total
-    unasked = 0 if wanted else weights[0].size
-    return 2 * rows * (2 * total - unasked)  # gradients of weights, and of what they are applied to
-
-
-def count_flops(learner: Learner, batch: TrainBatch) -> int:
-    """Of the matrix products of one update, forward and backward, those inside compiled kernels included."""
-    compiled = 0
-
-    def counted(kernel: Any, workers: int, *args: Any) -> None:
-        nonlocal compiled
-        compiled += _kernel_flops(kernel, args)
-        share(kernel, workers, *args)
-
-    patched = (mock.patch(f"modules.{name}.share", counted) for name in ("gru", "dense"))
-    with contextlib.ExitStack() as stack:
-        for one in patched:
-            stack.enter_context(one)
-        counter = stack.enter_context(FlopCounterMode(display=False))
-        learner.update(batch, T_ENV)
-    return int(counter.get_total_flops()) + compiled
 
 
 def added_memory(learner: Learner, batch: TrainBatch) -> float | None:
@@ -152,8 +115,9 @@ def time_alg(alg: str, name: str, args: argparse.Namespace) -> dict[str, Any]:
     reference = Reference(args.against, alg, info, here, args) if args.against else None
     ours, theirs, peak = [], [], 0.0
     for _ in range(args.repeats):
+        fresh = dataclasses.replace(batch)  # networks' inputs are built in the update, as in a run
         time.sleep(REST)
-        ours.append(seconds(lambda: learner.update(batch, T_ENV)))
+        ours.append(seconds(partial(learner.update, fresh, T_ENV)))
         peak = max(peak, gemm_rate(device))
         if reference:
             time.sleep(REST)

@@ -13,13 +13,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import against
 import batches
 import buffer
+import flops
 import fop_seeds
 import kernels
-import learner as learner_benchmark
 import weights
 
 from components.action_space import DiscreteActions
 from envs.multiagentenv import EnvInfo
+from modules import dense
 
 INFO = EnvInfo(2, 11, 13, 9, DiscreteActions(5), engine="toy", engine_version="1", data_hash="0")
 
@@ -38,15 +39,23 @@ def test_counted_flops_of_vdn(lengths):
     rows, n_in, hidden, n_actions = 2 * (sum(lengths) + 3), 11 + 5 + 2, 16, 5
     forward = n_in * hidden + 6 * hidden * hidden + hidden * n_actions
     backward = n_in * hidden + 12 * hidden * hidden + 2 * hidden * n_actions
-    assert learner_benchmark.count_flops(learner, batch) == 2 * rows * (2 * forward + backward)
+    assert flops.count_flops(learner, batch) == 2 * rows * (2 * forward + backward)
 
 
-def test_counted_flops_do_not_depend_on_the_route():
-    """Products of compiled kernels count like the others: a tall batch against the sum over its halves."""
-    learner = batches.make_learner("vdn", INFO, {})
-    small, large = (batches.random_batch(INFO, [9] * count) for count in (32, 128))
-    counts = [learner_benchmark.count_flops(learner, batch) for batch in (small, large)]
-    assert counts[1] == 4 * counts[0]
+@pytest.mark.parametrize("alg", ["qmix", "fop"])
+def test_counted_flops_do_not_depend_on_the_route(alg, monkeypatch):
+    """Products of compiled kernels count like PyTorch's, but for inputs of 1, whose weights are added."""
+    learner, batch, counts = batches.make_learner(alg, INFO, {}), batches.random_batch(INFO, [9] * 128), []
+    for tall in (dense.TALL, 10**9):
+        monkeypatch.setattr(dense, "TALL", tall)
+        counts.append(flops.count_flops(learner, batch))
+    rows, hidden, both = 2 * 128, 64, 5 + 2  # actions and agents of the network's inputs
+    first = 3 * 10 * rows * both * hidden  # two unrolls, and the gradient of one
+    if alg == "fop":  # two critics, their targets, and lambda networks, which read the actions of both agents
+        ones, critic, heads = 2 * 5, learner.spec.last_action * 5 + 2, 2 * 4 * 2
+        first = 2 * 10 * rows * both * hidden + 2 * (10 + 2 * 9) * rows * critic * hidden
+        first += (10 + 2 * 9) * 128 * ones * heads
+    assert counts[0] == counts[1] - 2 * first
 
 
 def test_random_batches_are_playable():
@@ -139,5 +148,5 @@ def test_shares_of_an_update_add_up():
     row = kernels.split("qmix", "3s_vs_3z", 1)
     shares = {name: value for name, value in row.items() if name.endswith("%")}
     assert sum(shares.values()) == pytest.approx(100.0)
-    found = {"recurrence %", "dense layers %", "mixing %", "mixers %", "gradients %", "elsewhere %"}
+    found = {"recurrent networks %", "policies %", "mixing %", "mixers %", "gradients %", "elsewhere %"}
     assert {name for name, value in shares.items() if value > 0.0} == found

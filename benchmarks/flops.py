@@ -1,0 +1,86 @@
+"""FLOPs of the matrix products of one update: those PyTorch makes, and those inside compiled kernels.
+
+Rows of weights that are added for inputs of 1 are no products: an update through the kernels counts less than one of
+few rows, which multiplies encoded actions and agents' numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+from against import T_ENV
+from torch.utils.flop_counter import FlopCounterMode
+
+from components.episode_buffer import TrainBatch
+from learners import Learner
+from modules import dense_kernels, recurrent_kernels
+from modules.mixers import qmix_kernels
+from utils.threads import share
+
+
+def _sizes(arrays: Any, leading: int = 0) -> int:
+    """Numbers in all arrays, not counting so many leading axes."""
+    return sum(math.prod(array.shape[leading:]) for array in arrays)
+
+
+def _dense(weights: Any, biases: Any, relu: Any, given: Any, outs: Any) -> int:
+    """Multiply-adds a row; numbers of the weights that `given` has columns for."""
+    groups, n_in, n_out = weights[0].shape
+    return given[0].shape[1] * (_sizes(weights) - groups * (n_in - given[0].shape[2]) * n_out)
+
+
+def _dense_backward(weights: Any, relu: Any, known: Any, grad: Any, d_x: Any, sums: Any) -> int:
+    of_weights, wanted = _sizes(sums[0], 1), d_x.shape[1] > 0
+    return grad.shape[1] * (2 * of_weights - (0 if wanted else _sizes(sums[0][:1], 1)))
+
+
+def _recurrent(counts: Any, weights: Any, biases: Any, given: Any, written: Any) -> int:
+    groups, n_in, n_out = weights[0].shape
+    unread = groups * (n_in - given[0].shape[2]) * n_out
+    return int(counts.sum()) * (_sizes(weights) - unread)
+
+
+def _recurrent_backward(counts: Any, weights: Any, known: Any, grad: Any, written: Any, sums: Any) -> int:
+    first, asked = _sizes(sums[:1], 1), sums[0].shape[2] > 0 or written[0].shape[1] > 0
+    return int(counts.sum()) * (first + 2 * _sizes(weights) - (0 if asked else weights[0].size))
+
+
+def _qmix(absolute: Any, given: Any, weights: Any, biases: Any, kept: Any, out: Any) -> int:
+    return len(out) * (_sizes(weights))
+
+
+def _qmix_backward(absolute: Any, known: Any, weights: Any, grad: Any, d_q: Any, sums: Any) -> int:
+    return len(grad) * (_sizes(sums[:4], 1) + _sizes(weights))
+
+
+PRODUCTS: dict[Any, Callable[..., int]] = {
+    dense_kernels.forward: _dense,
+    dense_kernels.backward: _dense_backward,
+    recurrent_kernels.forward: _recurrent,
+    recurrent_kernels.backward: _recurrent_backward,
+    qmix_kernels.forward: _qmix,
+    qmix_kernels.backward: _qmix_backward,
+}
+
+
+def count_flops(learner: Learner, batch: TrainBatch) -> int:
+    """Of the matrix products of one update, forward and backward, those inside compiled kernels included."""
+    compiled = 0
+
+    def counted(kernel: Any, parts: Any, *args: Any) -> None:
+        nonlocal compiled
+        if kernel in PRODUCTS:
+            compiled += 2 * PRODUCTS[kernel](*args)
+        share(kernel, parts, *args)
+
+    patched = (mock.patch(f"modules.{name}.share", counted) for name in ("recurrent", "dense", "mixers.qmix"))
+    with contextlib.ExitStack() as stack:
+        for one in patched:
+            stack.enter_context(one)
+        counter = stack.enter_context(FlopCounterMode(display=False))
+        learner.update(batch, T_ENV)
+    return int(counter.get_total_flops()) + compiled
