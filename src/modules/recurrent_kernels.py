@@ -46,6 +46,15 @@ def _block(rows):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(inline="always")
+def _input_layer(rows, given, places, weight, bias, out):  # type: ignore[no-untyped-def]
+    """ReLU(x W + b) of a block: `given` and `out` are (memory, first place, row's length), `weight [D+J',X]`."""
+    (x, x_0, width), (target, o_0, size) = given, out
+    multiply((rows, size, width), (x, x_0, width, 1), (weight.reshape(-1), 0, size), out, False)
+    add_places(target[o_0 : o_0 + rows * size].reshape(rows, size), weight, places)
+    finish(rows, out, bias, True)
+
+
+@nb.njit(inline="always")
 def _products(rows, source, past, weights, out, n_in, size):  # type: ignore[no-untyped-def]
     """Of `source [R,X]` and states before, `past [R,H]`, into `out [R,4H]`: x W + h W of r, z; x W, h W of n."""
     (w_in, w_hidden), (x, x_0), (h, h_0), memory = weights, source, past, out.reshape(-1)
@@ -106,13 +115,9 @@ def forward(part, counts, weights, biases, given, written):  # type: ignore[no-u
                 rows, here = min(step, last - first), start + first
                 source, s_0 = inputs, here * n_in
                 if w_first.shape[2] > 0:
-                    d = x.shape[2]
                     source, s_0 = (features[g].reshape(-1), here * n_in) if features.shape[1] > 0 else (layer, 0)
-                    of_first = (w_first[g].reshape(-1), 0, n_in)
-                    multiply((rows, n_in, d), (inputs, here * d, d, 1), of_first, (source, s_0, n_in), False)
-                    result = source[s_0 : s_0 + rows * n_in].reshape(rows, n_in)
-                    add_places(result, w_first[g], ones[member, here : here + rows])
-                    finish(rows, (source, s_0, n_in), b_first[g], True)
+                    read, places = (inputs, here * x.shape[2], x.shape[2]), ones[member, here : here + rows]
+                    _input_layer(rows, read, places, w_first[g], b_first[g], (source, s_0, n_in))
                 _products(rows, (source, s_0), (before, (b_0 + first) * size), cell, block, n_in, size)
                 past, new = (before, (b_0 + first) * size), (after, (a_0 + first) * size)
                 _new_states(rows, block, b_gates[g], past, new, (saved[g].reshape(-1), here))
