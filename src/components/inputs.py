@@ -93,7 +93,9 @@ class AgentInputs:
 
     def __getitem__(self, index: Any) -> AgentInputs:
         """Some episodes, steps, agents: slices of B, T and N."""
-        return AgentInputs(self.numbers[index], self.ones[index], self.width)
+        some = AgentInputs(self.numbers[index], self.ones[index], self.width)
+        some._full = None if self._full is None else self._full[index]
+        return some
 
     def transpose(self, one: int, other: int) -> AgentInputs:
         """With two of the axes B, T, N exchanged."""

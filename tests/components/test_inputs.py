@@ -46,7 +46,9 @@ def test_two_parts_are_the_same_inputs(fields, space):
     inputs = agent_inputs(spec, obs, state, actions, space)
     assert inputs.shape == tuple(expected.shape)
     assert len(inputs) == 2
+    assert th.equal(full(inputs[1:, :-1, :2]), expected[1:, :-1, :2])
     assert th.equal(full(inputs), expected)
+    assert full(inputs[1:]).data_ptr() == full(inputs)[1:].data_ptr()  # not built again
     assert th.equal(full(inputs[1:, :-1, :2]), expected[1:, :-1, :2])
     assert th.equal(full(inputs.transpose(0, 1)), expected.transpose(0, 1))
 
