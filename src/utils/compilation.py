@@ -1,6 +1,6 @@
 """Optional `torch.compile` for the mixing networks, which are many small operations; what the other option needs.
 
-On the CPU networks are compiled kernels already (`modules/gru.py`, `modules/dense.py`, `modules/categorical.py`); the
+On the CPU networks are compiled kernels already (`modules/recurrent.py`, `dense.py`, `categorical.py` and others); the
 compiler sees mixers as PyTorch's operations. Measured gains: docs/performance.md.
 """
 

@@ -18,6 +18,9 @@ from typing import Any
 
 import torch as th
 
+from utils.timehelper import note_if_slow
+
+COMPILING = "learner: compiling its kernels, once for this version (about a minute; cached afterwards)"
 WORTH_A_THREAD = 1 << 20  # multiply-adds (about 30 us) below which sharing costs more than it saves
 # sizes of a thread's parts, by the least multiply-adds for which their calls cost less than waiting for the slowest one
 SIZES = ((1 << 27, (4, 2, 1, 1)), (1 << 25, (3, 1)), (0, (1,)))
@@ -67,6 +70,14 @@ def share(kernel: Callable[..., None], parts: Parts, *args: Any) -> None:
 
     The kernel must release the GIL and write to places of its own in each part. What it raises is raised here.
     """
+    if getattr(kernel, "signatures", True):
+        _share(kernel, parts, *args)
+        return
+    with note_if_slow(COMPILING):  # its first call in this process
+        _share(kernel, parts, *args)
+
+
+def _share(kernel: Callable[..., None], parts: Parts, *args: Any) -> None:
     if len(parts) == 1:
         kernel(parts[0], *args)
         return

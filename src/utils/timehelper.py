@@ -2,8 +2,33 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Timer
 from time import perf_counter
 from types import TracebackType
+
+COLD_AFTER = 2.0  # seconds after which a compiler, not its cache, must be at work
+_said: set[str] = set()
+
+
+@contextmanager
+def note_if_slow(text: str, seconds: float = COLD_AFTER) -> Iterator[None]:
+    """Say on stderr what is happening if it takes longer; each text once."""
+
+    def say() -> None:
+        if text not in _said:
+            _said.add(text)
+            print(text, file=sys.stderr, flush=True)
+
+    timer = Timer(seconds, say)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class PhaseTimer:

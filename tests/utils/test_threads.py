@@ -8,7 +8,9 @@ import pytest
 import torch as th
 
 from modules.gru import GRU
+from utils import threads
 from utils.threads import WORTH_A_THREAD, parts_for, parts_of, share
+from utils.timehelper import note_if_slow
 
 
 @nb.njit(nogil=True)
@@ -62,6 +64,19 @@ def test_failures_are_raised_in_the_caller(two_threads):
         share(fail, parts_of(1, 1))
 
 
+def test_a_kernel_that_is_compiled_says_so_once(two_threads, capfd, monkeypatch):
+    """Where it takes long; not when it was used before."""
+    monkeypatch.setattr(threads, "COMPILING", "compiling, for a test")
+    monkeypatch.setattr(threads, "note_if_slow", lambda text: note_if_slow(text, 0.0))
+    parts = parts_of(1, 1)
+    for repeat in (1, 2):
+        fresh = nb.njit(nogil=True)(count.py_func)
+        share(fresh, parts, np.zeros(2))
+        assert capfd.readouterr().err == ("compiling, for a test\n" if repeat == 1 else "")
+        share(fresh, parts, np.zeros(2))
+    assert capfd.readouterr().err == ""
+
+
 def test_little_work_stays_on_one_thread(two_threads):
     """A few rows are not worth waking anyone."""
     assert parts_for(1000) == parts_of(1)
@@ -83,8 +98,8 @@ def test_gru_does_not_depend_on_the_threads(two_threads):
     gru, counts = GRU(2, 5, 32), [301] * 20 + [150] * 20
     x = th.randn(2, sum(counts), 5)
     results = []
-    for threads in (1, 2):
-        th.set_num_threads(threads)
+    for n_threads in (1, 2):
+        th.set_num_threads(n_threads)
         out = gru(x, counts)
         results.append([out, *th.autograd.grad(out.square().sum(), list(gru.parameters()))])
     assert th.equal(results[0][0], results[1][0])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from time import sleep
+
 import pytest
 
 from utils import timehelper
-from utils.timehelper import PhaseTimer, time_left, time_str
+from utils.timehelper import PhaseTimer, note_if_slow, time_left, time_str
 
 
 def test_nested_phases_count_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,3 +38,13 @@ def test_time_left() -> None:
     assert time_left(100, 300, 50.0) == 4.0
     assert time_left(400, 300, 50.0) == 0.0
     assert time_left(0, 300, 0.0) is None
+
+
+def test_what_is_fast_is_not_noted(capfd: pytest.CaptureFixture[str]) -> None:
+    """And what is slow once, whoever else is slow for the same reason."""
+    with note_if_slow("not said", 60.0):
+        pass
+    for _ in range(2):
+        with note_if_slow("said", 0.0):
+            sleep(0.2)
+    assert capfd.readouterr().err == "said\n"

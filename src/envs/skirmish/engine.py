@@ -6,12 +6,9 @@ land together, then the dead are removed and the living move: no side and no slo
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from threading import Timer
 from typing import Any
 
 from numba import njit
@@ -53,7 +50,7 @@ KERNEL_FILES = (
     "reward",
     "engine",
 )
-COLD_AFTER = 2.0  # seconds after which the compiler, not the cache, must be at work
+COMPILING = "embedded engine: compiling its kernels, once for this version (less than a minute; cached afterwards)"
 
 
 @kernel
@@ -204,19 +201,6 @@ def _compile(stamp: int) -> Callable[..., None]:
 
 
 step = _compile(source_stamp())
-
-
-@contextmanager
-def cold_start_note() -> Iterator[None]:
-    """Say on stderr what is happening if the first call takes long."""
-    text = "embedded engine: compiling its kernels, once for this version (less than a minute; cached afterwards)"
-    timer = Timer(COLD_AFTER, lambda: print(text, file=sys.stderr, flush=True))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 def is_compiled() -> bool:

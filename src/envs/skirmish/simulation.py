@@ -15,6 +15,7 @@ from envs.skirmish.flags import Flags
 from envs.skirmish.kernel import ACCOUNT, OBSERVE, ORDERS, PHYSICS, RESET
 from envs.skirmish.scenario import Scenario, data_hash, load_map
 from envs.skirmish.state import CALL, CHANGING
+from utils.timehelper import note_if_slow
 
 STEP = ORDERS | PHYSICS | ACCOUNT | OBSERVE
 MIN_SHARE = 16  # environments per thread below which one more does not pay
@@ -60,7 +61,7 @@ class Simulation:
         if engine.is_compiled():
             self._crew.run()
             return
-        with engine.cold_start_note():
+        with note_if_slow(engine.COMPILING):
             self._crew.run()
 
     def reset(self, seeds: Sequence[int] | np.ndarray, active: np.ndarray | None = None) -> None:
