@@ -166,8 +166,8 @@ def agent_inputs(spec: InputSpec, obs: Tensor, state: Tensor, actions: Tensor, s
         numbers.append(state.transpose(0, 1).unsqueeze(2).expand(*each, -1))
     before = actions.transpose(0, 1)
     if spec.last_action and not isinstance(space, DiscreteActions):
-        encoded = space.encode(before)
-        numbers.append(th.cat((th.zeros_like(encoded[:1]), encoded)))
+        last = space.encode(before)
+        numbers.append(th.cat((th.zeros_like(last[:1]), last)))
     width, ones = sum(x.shape[-1] for x in numbers), []
     if spec.last_action and isinstance(space, DiscreteActions):
         ones.append(th.cat((th.full_like(before[:1], -1), before + width)).squeeze(-1))
@@ -175,6 +175,6 @@ def agent_inputs(spec: InputSpec, obs: Tensor, state: Tensor, actions: Tensor, s
     if spec.agent_id:
         ones.append((th.arange(n_agents, device=obs.device) + width).expand(each))
         width += n_agents
-    joined = numbers[0] if len(numbers) == 1 else th.cat([obs.new_empty(*each, 0), *numbers], dim=-1)
+    every = numbers[0] if len(numbers) == 1 else th.cat([obs.new_empty(*each, 0), *numbers], dim=-1)
     places = th.stack(ones, -1) if ones else th.empty(*each, 0, dtype=th.int64, device=obs.device)
-    return AgentInputs(joined.transpose(0, 1), places.transpose(0, 1), width)
+    return AgentInputs(every.transpose(0, 1), places.transpose(0, 1), width)

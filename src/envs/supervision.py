@@ -10,8 +10,9 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from threading import Timer
 from typing import IO
+
+from utils.timehelper import unless_done
 
 # The guard reads from a pipe that only this process holds open; when the process is gone, so is the game.
 GUARD = 'read -r _; kill -s KILL -- "-$1"'
@@ -109,13 +110,8 @@ class GameKeeper:
             self.overdue = f"{what} took more than {seconds:g} s"
             self._signal_group()
 
-        timer = Timer(seconds, strike)
-        timer.daemon = True
-        timer.start()
-        try:
+        with unless_done(seconds, strike):
             yield
-        finally:
-            timer.cancel()
 
     def last_words(self) -> str:
         """The last line the game printed, or ""."""

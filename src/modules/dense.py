@@ -39,7 +39,7 @@ class Packed(NamedTuple):
     ones: Tensor
 
 
-def packed(x: Tensor) -> Packed:
+def numbers_alone(x: Tensor) -> Packed:
     """Rows of numbers alone; memory that all groups share is passed on once."""
     x = x[:1] if x.stride(0) == 0 else x
     return Packed(x, th.empty(len(x), x.shape[1], 0, dtype=th.int64))
@@ -91,7 +91,7 @@ def chain(x: Tensor | Packed, weights: Sequence[Tensor], biases: Sequence[Tensor
     `x [G,P,I]` -> `[G,P,O]`, O of the last map. Places of ones are for rows that are `tall`.
     """
     if isinstance(x, Packed) or tall(x, x.shape[1]):
-        x, ones = x if isinstance(x, Packed) else packed(x)
+        x, ones = x if isinstance(x, Packed) else numbers_alone(x)
         keep = th.is_grad_enabled() and any(y.requires_grad for y in (x, *weights, *biases))
         out: Tensor = _Chain.apply(x, ones, relu, keep, *weights, *biases)
         return out

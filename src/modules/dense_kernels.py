@@ -58,11 +58,18 @@ def through_relu(rows, d, out, total):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(inline="always")
+def add_block(rows, size, d, totals):  # type: ignore[no-untyped-def]
+    """A block of R rows added to another; both (memory, first place, distance of rows)."""
+    (memory, first, apart), (sums, s_0, s_m) = d, totals
+    for m in range(rows):
+        total = (sums, s_0 + m * s_m)
+        _PLUS(size, (total, (memory, first + m * apart)), (total,))
+
+
+@nb.njit(inline="always")
 def add_rows(rows, d, total):  # type: ignore[no-untyped-def]
     """The sum of a block of R rows, added to `total [O]`; `d` is (memory, first place, row's length)."""
-    (memory, first, apart), sums = d, (total, 0)
-    for m in range(rows):
-        _PLUS(len(total), (sums, (memory, first + m * apart)), (sums,))
+    add_block(rows, len(total), d, (total, 0, 0))
 
 
 @nb.njit(inline="always", fastmath=FAST)

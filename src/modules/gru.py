@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import torch as th
 from torch import Tensor, nn
 
-from modules.dense import packed
+from modules.dense import numbers_alone
 from modules.recurrent import Cell, recurrent
 from utils.threads import takes_kernels
 
@@ -78,7 +78,7 @@ class GRU(nn.Module):
         if not takes_kernels(x):
             w_in, b_in, w_hidden, b_hidden = self.cell
             return _stock(x, hidden, w_in, b_in, w_hidden, b_hidden, list(counts))
-        return recurrent(packed(x), counts, hidden, self.cell)
+        return recurrent(numbers_alone(x), counts, hidden, self.cell)
 
     @property
     def cell(self) -> Cell:

@@ -2,51 +2,32 @@
 
 from __future__ import annotations
 
-import numba as nb
-import numpy as np
-
-from modules.compiled import FAST
 from modules.lanes import Lane, elementwise
 
-F = np.float32
-TANH_BOUND = F(8.0)  # beyond it tanh is 1 to float32 precision
+TANH_BOUND = 8.0  # beyond it tanh is 1 to float32 precision
 # tanh(x) = x P(x^2) / Q(x^2) on [-8, 8]: least-squares fit, relative error 7e-9 before rounding, 3.2e-7 after it
-P0, P1, P2, P3, P4 = F(1.0), F(0.13444533944), F(3.5716404673e-3), F(2.1895364625e-5), F(1.5231414352e-8)
-Q1, Q2, Q3, Q4 = F(0.4677786231), F(2.6164604351e-2), F(3.4113615402e-4), F(8.522849271e-7)
-ONE, HALF = F(1.0), F(0.5)
+P0, P1, P2, P3, P4 = 1.0, 0.13444533944, 3.5716404673e-3, 2.1895364625e-5, 1.5231414352e-8
+Q0, Q1, Q2, Q3, Q4 = 1.0, 0.4677786231, 2.6164604351e-2, 3.4113615402e-4, 8.522849271e-7
 
 
-@nb.njit(inline="always", fastmath=FAST)
-def _tanh(x):  # type: ignore[no-untyped-def]
-    x = TANH_BOUND if x > TANH_BOUND else x
-    x = -TANH_BOUND if x < -TANH_BOUND else x
-    x2 = x * x
-    return x * ((((P4 * x2 + P3) * x2 + P2) * x2 + P1) * x2 + P0) / ((((Q4 * x2 + Q3) * x2 + Q2) * x2 + Q1) * x2 + ONE)
-
-
-@nb.njit(inline="always", fastmath=FAST)
-def sigmoid(x):  # type: ignore[no-untyped-def]
-    """1 / (1 + exp(-x)), by tanh."""
-    return HALF * _tanh(HALF * x) + HALF
-
-
-def _tanh_lane(x: Lane) -> Lane:
-    x = x.within(float(TANH_BOUND))
+def _tanh(x: Lane) -> Lane:
+    x = x.within(TANH_BOUND)
     x2 = x * x
     x4 = x2 * x2
-    top = (float(P0) + float(P1) * x2) + x4 * (float(P2) + float(P3) * x2 + float(P4) * x4)
-    return x * top / ((1.0 + float(Q1) * x2) + x4 * (float(Q2) + float(Q3) * x2 + float(Q4) * x4))
+    top = (P0 + P1 * x2) + x4 * (P2 + P3 * x2 + P4 * x4)
+    return x * top / ((Q0 + Q1 * x2) + x4 * (Q2 + Q3 * x2 + Q4 * x4))
 
 
-def _sigmoid_lane(x: Lane) -> Lane:
-    return 0.5 * _tanh_lane(0.5 * x) + 0.5
+def sigmoid(x: Lane) -> Lane:
+    """1 / (1 + exp(-x)), by tanh."""
+    return 0.5 * _tanh(0.5 * x) + 0.5
 
 
 def _gates(*x: Lane) -> tuple[Lane, ...]:
     """From products of r, z, n, h W_n without biases, the four biases, and h_{t-1}: r, z, n, h W_n + b_n, h_t."""
     x_r, x_z, x_n, inner, b_r, b_z, b_n, b_inner, old = x
-    r, z, inner = _sigmoid_lane(x_r + b_r), _sigmoid_lane(x_z + b_z), inner + b_inner
-    n = _tanh_lane(x_n + b_n + r * inner)
+    r, z, inner = sigmoid(x_r + b_r), sigmoid(x_z + b_z), inner + b_inner
+    n = _tanh(x_n + b_n + r * inner)
     return r, z, n, inner, n + z * (old - n)
 
 

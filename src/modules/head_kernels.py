@@ -8,9 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from modules.compiled import cached, mine
-from modules.gru_kernels import ONE, sigmoid
+from modules.gru_kernels import sigmoid
+from modules.lanes import elementwise
 
-ZERO = np.float32(0.0)
+ZERO, ONE = np.float32(0.0), np.float32(1.0)
+_SIGMOID, _SIGMOID_OF_SUM = elementwise(lambda x: (sigmoid(x),)), elementwise(lambda x, y: (sigmoid(x + y),))
 
 
 @cached
@@ -28,10 +30,8 @@ def forward(part, maps, added, gates, out):  # type: ignore[no-untyped-def]
     n_heads, (begin, end) = count // n_agents, mine(part, len(out))
     for r in range(begin, end):
         row, more, gate, total = maps[r], added[r], gates[r], out[r]
-        for j in range(count):
-            gate[j] = sigmoid(row[n_heads + j])
-        for j in range(count):
-            gate[count + j] = sigmoid(row[n_heads + count + j] + more[j])
+        _SIGMOID(count, ((row, n_heads),), ((gate, 0),))
+        _SIGMOID_OF_SUM(count, ((row, n_heads + count), (more, 0)), ((gate, count),))
         total[:] = ZERO
         for p in range(n_heads):
             key, first = abs(row[p]), p * n_agents

@@ -14,11 +14,12 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from modules.compiled import FAST, cached
-from modules.dense_kernels import add_at_places, add_places, add_rows, finish, through_relu
-from modules.gru_kernels import F, kept_gates, last_gates, through_gates
+from modules.compiled import cached
+from modules.dense_kernels import add_at_places, add_block, add_places, add_rows, finish, through_relu
+from modules.gru_kernels import kept_gates, last_gates, through_gates
 from modules.tiles import multiply
 
+F = np.float32
 ROWS = 48  # of a block: its gates and their gradients fit the second-level cache beside the weights
 
 
@@ -128,15 +129,6 @@ def forward(part, counts, weights, biases, given, written):  # type: ignore[no-u
             previous, start = start, start + counts[t]
 
 
-@nb.njit(inline="always", fastmath=FAST)
-def _add(rows, totals):  # type: ignore[no-untyped-def]
-    """One block `[R,H]` to another."""
-    for m in range(len(rows)):
-        row, total = rows[m], totals[m]
-        for j in range(len(row)):
-            total[j] += row[j]
-
-
 @nb.njit(inline="always")
 def _old_states(rows, carry, saved, past, block, sums):  # type: ignore[no-untyped-def]
     """Gradients of states, in and out of `carry`, and of products, to `block [R,4H]` and added to `sums [4H]`."""
@@ -215,7 +207,7 @@ def backward(part, counts, weights, known, grad, written, sums):  # type: ignore
                     _from_outputs(rows, d_out, of_last, (states, here * size), carry_in, sums[6][number, g])
                     add_rows(rows, d_out, sums[7][number, g])
                 else:
-                    _add(grad[g, here : here + rows], d_h[g, first : first + rows])
+                    add_block(rows, size, (outputs, here * size, size), (carries, first * size, size))
                 known_gates = (saved[g].reshape(-1), here)
                 _old_states(rows, (carries, first * size), known_gates, (past, first * size), block, sums[5][number, g])
                 within, outside = (memory, 0, 4 * size), (memory, size, 4 * size)

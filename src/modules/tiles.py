@@ -20,14 +20,15 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from modules.lanes import F32, I64, NUMBER
+
 # one compiled function for all callers, whichever of their numbers are constants
 SIGNATURE = (
     "void(UniTuple(int64, 3), Tuple((float32[::1], int64, int64, int64)), Tuple((float32[::1], int64, int64)), "
     "Tuple((float32[::1], int64, int64)), boolean)"
 )
-F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+I32 = ir.IntType(32)
 HIGHEST = 6  # rows of a tile: its 12 vectors of 8 and those they are made of are the registers of AVX2
-NUMBER = 4  # bytes; what the addresses are multiples of
 
 
 def _broadcast(builder: Any, number: Any, width: int) -> Any:

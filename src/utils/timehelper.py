@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Timer
 from time import perf_counter
@@ -11,6 +11,18 @@ from types import TracebackType
 
 COLD_AFTER = 2.0  # seconds after which a compiler, not its cache, must be at work
 _said: set[str] = set()
+
+
+@contextmanager
+def unless_done(seconds: float, action: Callable[[], None]) -> Iterator[None]:
+    """Do `action`, in a thread of its own, if the block takes longer than that."""
+    timer = Timer(seconds, action)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @contextmanager
@@ -22,13 +34,8 @@ def note_if_slow(text: str, seconds: float = COLD_AFTER) -> Iterator[None]:
             _said.add(text)
             print(text, file=sys.stderr, flush=True)
 
-    timer = Timer(seconds, say)
-    timer.daemon = True
-    timer.start()
-    try:
+    with unless_done(seconds, say):
         yield
-    finally:
-        timer.cancel()
 
 
 class PhaseTimer:

@@ -31,5 +31,7 @@ def test_a_change_in_another_file_counts(tmp_path: Path) -> None:
     assert result(tmp_path) == ["0.25", "0"]
     assert result(tmp_path) == ["0.25", "1"]
     called = tmp_path / "modules" / "gru_kernels.py"
-    called.write_text(called.read_text().replace("HALF * _tanh(HALF * x) + HALF", "HALF * _tanh(HALF * x) + ONE"))
+    source, changed = called.read_text(), "0.5 * _tanh(0.5 * x) + 1.0"
+    assert source.count("0.5 * _tanh(0.5 * x) + 0.5") == 1
+    called.write_text(source.replace("0.5 * _tanh(0.5 * x) + 0.5", changed))
     assert result(tmp_path) == ["1.0", "0"]

@@ -6,7 +6,7 @@ import torch as th
 from components.inputs import InputSpec, agent_inputs, build_inputs
 from helpers import CONTINUOUS, DISCRETE
 from modules.agents.trunk import AgentShape, Head, MLPTrunk, RNNTrunk
-from modules.dense import Packed, packed
+from modules.dense import Packed, numbers_alone
 from modules.recurrent import recurrent
 
 STEPS, BATCH, N_AGENTS, OBS = 9, 40, 3, 5
@@ -56,13 +56,13 @@ def test_missing_ones_add_nothing():
     counts, h_0 = [300], th.zeros(1, 300, 8)
     cell = tuple(th.randn(1, *shape) for shape in ((8, 24), (1, 24), (8, 24), (1, 24)))
     weight, bias = th.randn(1, 9, 8), th.randn(1, 1, 8)
-    without = recurrent(packed(x), counts, h_0, cell, (weight[:, :4].contiguous(), bias))
+    without = recurrent(numbers_alone(x), counts, h_0, cell, (weight[:, :4].contiguous(), bias))
     assert th.equal(recurrent(Packed(x, ones), counts, h_0, cell, (weight, bias)), without)
 
 
 def test_inputs_that_ask_for_a_gradient_are_refused():
     """Where the kernel would silently give none."""
-    given, h_0 = packed(th.randn(1, 300, 4, requires_grad=True)), th.zeros(1, 300, 8)
+    given, h_0 = numbers_alone(th.randn(1, 300, 4, requires_grad=True)), th.zeros(1, 300, 8)
     cell = tuple(th.randn(1, *shape) for shape in ((8, 24), (1, 24), (8, 24), (1, 24)))
     with pytest.raises(ValueError, match="get no gradient"):
         recurrent(given, [300], h_0, cell, (th.randn(1, 4, 8), th.randn(1, 1, 8)))

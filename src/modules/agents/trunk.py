@@ -14,7 +14,7 @@ import torch as th
 from torch import Tensor, nn
 
 from components.inputs import Inputs
-from modules.dense import Packed, chain, packed, tall
+from modules.dense import Packed, chain, numbers_alone, tall
 from modules.gru import GRU
 from modules.layers import AgentAxis, GroupedLinear
 from modules.recurrent import recurrent
@@ -87,7 +87,7 @@ class RNNTrunk(Trunk):
     def through(self, inputs: Inputs, rows: Sequence[int], head: GroupedLinear) -> Tensor:
         """All three layers at once."""
         given = self.packed(inputs, rows)
-        given = packed(given) if isinstance(given, Tensor) and tall(given, given.shape[1]) else given
+        given = numbers_alone(given) if isinstance(given, Tensor) and tall(given, given.shape[1]) else given
         counts = self.axis.counts(rows)
         if isinstance(given, Tensor) or given.x.requires_grad:
             outputs: Tensor = head(self.body(self.first(given, relu=True), counts, None))
