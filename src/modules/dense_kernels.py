@@ -124,7 +124,10 @@ def forward(part, weights, biases, relu, given, outs):  # type: ignore[no-untype
                 inner, width = source.shape[1], biases[k].shape[1]
                 kept = k == last or outs[k].shape[1] == n_rows
                 out, here = outs[k][g if kept else number], start if kept else 0
-                given, weight = (source.reshape(-1), first * inner, inner, 1), (weights[k][g].reshape(-1), 0, weights[k].shape[2])
+                given, weight = (
+                    (source.reshape(-1), first * inner, inner, 1),
+                    (weights[k][g].reshape(-1), 0, weights[k].shape[2]),
+                )
                 target = (out.reshape(-1), here * width, width)
                 if inner > 0:
                     multiply((rows, width, inner), given, weight, target, False)

@@ -67,7 +67,7 @@ def _products(rows, source, past, weights, block, n_in, size):  # type: ignore[n
 
 @nb.njit(inline="always")
 def _new_states(rows, block, bias, past, after, saved):  # type: ignore[no-untyped-def]
-    """From the products in `block [R,4H+]`, the states before and the new ones; gates go to `saved` if it has memory."""
+    """From the products in `block [R,4H+]`, the states before and the new ones; gates to `saved` if it has memory."""
     (memory, far), (h, h_0), (new, n_0), (gates, s_0), size = block, past, after, saved, len(bias) // 4
     for m in range(rows):
         x, g = far * m, 4 * size * (s_0 + m)
@@ -123,7 +123,10 @@ def forward(part, counts, weights, biases, given, written):  # type: ignore[no-u
                 past, new = (before, (b_0 + first) * size), (after, (a_0 + first) * size)
                 _new_states(rows, block, b_gates[g], past, new, (saved[g].reshape(-1), here))
                 if width > 0:
-                    of_last, target = (w_last[g].reshape(-1), 0, w_last.shape[2]), (out[g].reshape(-1), here * width, width)
+                    of_last, target = (
+                        (w_last[g].reshape(-1), 0, w_last.shape[2]),
+                        (out[g].reshape(-1), here * width, width),
+                    )
                     multiply((rows, width, size), (after, (a_0 + first) * size, size, 1), of_last, target, False)
                     finish(rows, target, b_last[g], False)
             previous, start = start, start + counts[t]

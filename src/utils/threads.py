@@ -12,12 +12,14 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from functools import cache
-from itertools import accumulate, count, pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch as th
 
+from utils.launch import known, launch
 from utils.timehelper import note_if_slow
 
 COMPILING = "learner: compiling its kernels, once for this version (about a minute; cached afterwards)"
@@ -26,7 +28,6 @@ WORTH_A_THREAD = 1 << 20  # multiply-adds (about 30 us) below which sharing cost
 SIZES = ((1 << 27, (4, 2, 1, 1)), (1 << 25, (3, 1)), (0, (1,)))
 SMALLEST = 16  # rows of a product that are worth a call
 Parts = tuple[tuple[int, int, int, int], ...]  # (its number, where it begins and ends, of how much in all)
-_Body = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
 @cache
@@ -68,30 +69,23 @@ def parts_for(work: int, rows: int | None = None) -> Parts:
 def share(kernel: Callable[..., None], parts: Parts, *args: Any) -> None:
     """Call `kernel(part, *args)` for every part, on PyTorch's threads; returns when all are done.
 
-    The kernel must release the GIL and write to places of its own in each part. What it raises is raised here.
+    The kernel is one of `modules/compiled.py` and writes to places of its own in each part.
     """
-    if getattr(kernel, "signatures", True):
-        _share(kernel, parts, *args)
+    threads = min(len(parts), th.get_num_threads())
+    if known(kernel, args):
+        launch(kernel, _gomp_parallel(), _table(parts), threads, args)
         return
     with note_if_slow(COMPILING):  # its first call in this process
-        _share(kernel, parts, *args)
+        launch(kernel, _gomp_parallel(), _table(parts), threads, args)
 
 
-def _share(kernel: Callable[..., None], parts: Parts, *args: Any) -> None:
-    if len(parts) == 1:
-        kernel(parts[0], *args)
-        return
-    failures: list[BaseException] = []
-    numbers = count()  # taken under the GIL: each number once
+@cache
+def _table(parts: Parts) -> np.ndarray:
+    return np.array(parts, np.int64)
 
-    def body(_: int | None) -> None:
-        try:
-            while (number := next(numbers)) < len(parts):
-                kernel(parts[number], *args)
-        except BaseException as failure:  # raised below, in the caller's thread
-            failures.append(failure)
 
-    threads = ctypes.c_uint(min(len(parts), th.get_num_threads()))
-    _openmp().GOMP_parallel(_Body(body), None, threads, ctypes.c_uint(0))
-    if failures:
-        raise failures[0]
+@cache
+def _gomp_parallel() -> int:
+    """Address of the function that calls another on several threads."""
+    openmp = _openmp()
+    return 0 if openmp is None else ctypes.cast(openmp.GOMP_parallel, ctypes.c_void_p).value or 0

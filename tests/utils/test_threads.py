@@ -1,7 +1,5 @@
 """Sharing compiled loops among PyTorch's threads: every part is done once, failures travel, results do not change."""
 
-import threading
-
 import numba as nb
 import numpy as np
 import pytest
@@ -38,30 +36,47 @@ def test_every_part_is_done_once(sizes, two_threads):
         assert (seen == repeat * sum(sizes)).all()
 
 
+@nb.njit(nogil=True)
+def wait_for_others(part, done):
+    """The first part ends when the others are done, or after billions of looks."""
+    if part[0] == 0:
+        looks = 0
+        while done[1:].sum() < len(done) - 1 and looks < 10**9:
+            looks += 1
+        done[0] = done[1:].sum()
+    else:
+        done[part[0]] = 1
+
+
 def test_a_free_thread_takes_the_next_part(two_threads):
     """While one thread is busy with the first part, the other does the rest."""
-    first, others = threading.Event(), []
-
-    def work(part):
-        if part[0] == 0:
-            assert first.wait(10), "the other thread did not do the other parts"
-        else:
-            others.append(part[0])
-            if len(others) == 3:
-                first.set()
-
-    share(work, parts_of(1, 1, 1, 1))
-    assert others == [1, 2, 3]
+    done = np.zeros(4, np.int64)
+    share(wait_for_others, parts_of(1, 1, 1, 1), done)
+    assert done.tolist() == [3, 1, 1, 1]
 
 
-def test_failures_are_raised_in_the_caller(two_threads):
-    """What any part raises arrives, after all parts have ended."""
+@nb.njit(nogil=True, error_model="numpy")
+def ask_for(part, sizes):
+    """Memory of so many numbers."""
+    sizes[part[0]] = len(np.empty(sizes[part[0]]))
 
-    def fail(part):
-        raise ValueError(f"part of {part[3]}")
 
-    with pytest.raises(ValueError, match="part of 2"):
-        share(fail, parts_of(1, 1))
+@pytest.mark.parametrize("parts", [parts_of(1), parts_of(1, 1)], ids=["one", "two"])
+def test_want_of_memory_is_raised_in_the_caller(parts, two_threads):
+    """After all parts have ended, whichever of them failed."""
+    sizes = np.full(len(parts), 1 << 55)
+    sizes[1:] = 5
+    with pytest.raises(MemoryError, match="ask_for"):
+        share(ask_for, parts, sizes)
+    assert sizes[1:].tolist() == [5] * (len(parts) - 1)
+
+
+def test_arguments_of_other_types_are_compiled_for(two_threads):
+    """Not read as those of the first call."""
+    for kind in (np.float64, np.float32, np.int64):
+        seen = np.zeros(2, kind)
+        share(count, parts_of(1, 1), seen)
+        assert seen.tolist() == [2, 2]
 
 
 def test_a_kernel_that_is_compiled_says_so_once(two_threads, capfd, monkeypatch):

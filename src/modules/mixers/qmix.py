@@ -48,7 +48,9 @@ class _Mixer(th.autograd.Function):
         rows, (first, of_1, of_2, of_v) = len(q) if keep else qmix_kernels.ROWS * len(parts), weights
         kept = [q.new_empty(rows, size) for size in (first.shape[1], of_1.shape[1], len(of_v), len(of_v))]
         out, given = q.new_empty(len(q)), (*spread((first, of_1, of_2)), of_v.reshape(-1).numpy())
-        share(qmix_kernels.forward, parts, absolute, arrays((q, states)), given, *map(arrays, (biases, kept)), out.numpy())
+        share(
+            qmix_kernels.forward, parts, absolute, arrays((q, states)), given, *map(arrays, (biases, kept)), out.numpy()
+        )
         ctx.save_for_backward(q, states, *kept, *layers[1:count])
         ctx.absolute, ctx.shape = absolute, utilities.shape
         return out.view(*utilities.shape[:-1], 1)
