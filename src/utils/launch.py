@@ -13,11 +13,12 @@ import numpy as np
 from llvmlite import ir
 from numba import _dispatcher
 from numba.core import cgutils, types
+from numba.core.types.containers import BaseTuple, UniTuple
 from numba.extending import intrinsic
 
 I32, I64, BYTES = ir.IntType(32), ir.IntType(64), ir.IntType(8).as_pointer()
 NUMBERS = 4  # of a part, see `utils/threads.py`
-PART = types.UniTuple(types.int64, NUMBERS)
+PART = UniTuple(types.int64, NUMBERS)
 NEXT, FAILED, PARTS, COUNT, FUNCTION, ARGUMENTS = range(6)  # what the threads share
 
 
@@ -55,7 +56,7 @@ def _borrowed(context: Any, builder: Any, kind: Any, value: Any) -> Any:
 
     Counts are atomic: threads that share one wait for each other at every row. The caller holds the owners.
     """
-    if isinstance(kind, types.BaseTuple):
+    if isinstance(kind, BaseTuple):
         members = zip(kind.types, cgutils.unpack_tuple(builder, value), strict=True)
         return context.make_tuple(builder, kind, [_borrowed(context, builder, *member) for member in members])
     if isinstance(kind, types.Array):
