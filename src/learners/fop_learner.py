@@ -146,5 +146,5 @@ class FOPLearner(Learner):
             return value.squeeze(-1)
         if self.params.v_function == "unmasked":  # the released code: unavailable actions count too (F5)
             assert isinstance(q, DiscreteQ)
-            q = DiscreteQ(q.q_all, th.ones_like(q.avail))
+            q = DiscreteQ(q.q_all, q.avail.new_ones(q.avail.shape[-1]).expand_as(q.avail))
         return q.soft_value(alpha_i)

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
 from modules import softmax_kernels as kernels
-from modules.rows import empty_rows, memory_order, numbers_of, rows_of
+from modules.rows import empty_rows, memory_order, numbers_of, rows_of, shared_rows
 from utils.threads import parts_for, share, takes_kernels
 
 TINY = 1e-20  # keeps logarithms and a row without any available action finite
@@ -149,7 +149,7 @@ def soft_maximum(values: Tensor, avail: Tensor, alpha: Tensor) -> Tensor:
         order = memory_order(values)
         out, memory = empty_rows(shape[:-1], order)
         every = alpha.to(th.float32).expand(shape[:-1])
-        arrays = (rows_of(values, order), rows_of(avail.expand(shape), order), numbers_of(every, order))
+        arrays = (rows_of(values, order), shared_rows(avail.expand(shape), order), numbers_of(every, order))
         share(kernels.soft_maximum, parts_for(COST * values.numel()), *arrays, memory.view(-1).numpy())
         return out
     scaled = (values / alpha.unsqueeze(-1)).masked_fill(~avail, th.finfo(values.dtype).min)
@@ -161,7 +161,7 @@ def inverse_cdf(probs: Tensor, uniform: Tensor) -> Tensor:
     if takes_kernels(probs):
         order = memory_order(probs)
         out, memory = empty_rows(probs.shape[:-1], order, th.int64)
-        arrays = (rows_of(probs, order), numbers_of(uniform.double(), order), memory.view(-1).numpy())
+        arrays = (rows_of(probs, order), numbers_of(uniform, order), memory.view(-1).numpy())
         share(kernels.inverse_cdf, parts_for(COST * probs.numel()), *arrays)
         return out.unsqueeze(-1)
     cdf = probs.double().cumsum(-1)  # [...,A]

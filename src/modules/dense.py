@@ -76,7 +76,8 @@ class _Chain(th.autograd.Function):
         d_biases = [w.new_zeros(len(parts), groups, 1, w.shape[2]) for w in weights]
         d_ones = grad.new_zeros(len(parts), groups, n_in - x.shape[2], n_out)
         d_x = th.empty_like(x) if ctx.needs_input_grad[0] else x.new_empty(len(x), 0, x.shape[2])
-        turned = spread([w.transpose(1, 2) for w in weights])
+        first, *others = (w.transpose(1, 2) for w in weights)
+        turned = spread([first if ctx.needs_input_grad[0] else first[..., :0], *others])  # of the first map: for d_x
         sums = (arrays(d_weights), arrays(d_biases), d_ones.numpy())
         known, rows = (x.numpy(), ones.numpy(), arrays(outs)), grad.contiguous().numpy()
         share(dense_kernels.backward, parts, turned, ctx.relu, known, rows, d_x.numpy(), sums)

@@ -153,7 +153,7 @@ def backward(part, weights, relu, known, grad, d_x, sums):  # type: ignore[no-un
 
     Args:
         part: see `utils/threads.py`.
-        weights: of every map, transposed, `[G,O,I+]`.
+        weights: of every map, transposed, `[G,O,I+]`; the first one is for `d_x` alone.
         relu: whether the last map has a ReLU.
         known: (inputs x, places of ones, every map's results `[G,P,O]`).
         grad: of the last results, `[G,P,O]`.

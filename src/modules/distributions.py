@@ -58,7 +58,7 @@ class MaskedCategorical:
 
     def sample(self, uniform: Tensor) -> Tensor:
         """Inverse-CDF sample: uniform `[...]` in [0,1) -> indices `[...,1]`, never an unavailable one."""
-        return inverse_cdf(self.probs, uniform.double().clamp(max=_BELOW_ONE))
+        return inverse_cdf(self.probs, uniform.clamp(max=min(_BELOW_ONE, 1.0 - th.finfo(uniform.dtype).eps / 2.0)))
 
     def log_prob(self, actions: Tensor) -> Tensor:
         """Indices `[...,1]` -> `[...]`."""

@@ -1,6 +1,6 @@
 """The sum over heads of FOP's lambda network (`modules/mixers/heads.py`), compiled: one pass over the rows.
 
-Arrays are float32; R rows, P heads, N agents. A row of `maps [R,P+2PN]` holds the keys k_p, then a_pi, then c_pi.
+Arrays are float32; R rows, K networks, P heads, N agents. `maps [R,K,P+2PN]` hold the keys k_p, then a_pi, then c_pi.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ _SIGMOID, _SIGMOID_OF_SUM = elementwise(lambda x: (sigmoid(x),)), elementwise(la
 
 @cached
 def forward(part, maps, added, gates, out):  # type: ignore[no-untyped-def]
-    """`out [R,N]` = sum_p |k_p| sigmoid(a_pi) sigmoid(c_pi + added_pi).
+    """`out [K,R,N]` = sum_p |k_p| sigmoid(a_pi) sigmoid(c_pi + added_pi).
 
     Args:
         part: see `utils/threads.py`.
         maps: see above.
-        added: `[R,PN]`.
-        gates: `[R,2PN]`: written, the sigmoids.
-        out: `[R,N]`: written.
+        added: `[R,K,PN]`.
+        gates: `[R,K,2PN]`: written, the sigmoids.
+        out: written.
     """
-    n_agents, count = out.shape[1], added.shape[1]
-    n_heads, (begin, end) = count // n_agents, mine(part, len(out))
-    for r in range(begin, end):
-        row, more, gate, total = maps[r], added[r], gates[r], out[r]
+    (members, rows, n_agents), count = out.shape, added.shape[2]
+    n_heads, (begin, end) = count // n_agents, mine(part, rows * members)
+    for number in range(begin, end):
+        r, k = number // members, number % members
+        row, more, gate, total = maps[r, k], added[r, k], gates[r, k], out[k, r]
         _SIGMOID(count, ((row, n_heads),), ((gate, 0),))
         _SIGMOID_OF_SUM(count, ((row, n_heads + count), (more, 0)), ((gate, count),))
         total[:] = ZERO
@@ -41,11 +42,12 @@ def forward(part, maps, added, gates, out):  # type: ignore[no-untyped-def]
 
 @cached
 def backward(part, maps, gates, grad, d_maps, d_added):  # type: ignore[no-untyped-def]
-    """Gradients of `maps` and `added` from `grad [R,N]`; see `forward`."""
-    n_agents, count = grad.shape[1], d_added.shape[1]
-    n_heads, (begin, end) = count // n_agents, mine(part, len(grad))
-    for r in range(begin, end):
-        row, gate, g, d, d_more = maps[r], gates[r], grad[r], d_maps[r], d_added[r]
+    """Gradients of `maps` and `added` from `grad [K,R,N]`; see `forward`."""
+    (members, rows, n_agents), count = grad.shape, d_added.shape[2]
+    n_heads, (begin, end) = count // n_agents, mine(part, rows * members)
+    for number in range(begin, end):
+        r, k = number // members, number % members
+        row, gate, g, d, d_more = maps[r, k], gates[r, k], grad[k, r], d_maps[r, k], d_added[r, k]
         for p in range(n_heads):
             key, first, total = abs(row[p]), p * n_agents, ZERO
             for i in range(n_agents):

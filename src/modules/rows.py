@@ -6,14 +6,38 @@ Batches have episodes first and time second, their memory mostly the other way r
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch as th
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from utils.threads import takes_kernels
+
+
+class _AtSteps(th.autograd.Function):
+    """Neighbouring steps. The gradient is written in one pass; PyTorch's fills all with zeros first."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, first: int, last: int) -> Tensor:
+        ctx.around = first, x.shape[1] - last
+        return x.transpose(0, 1)[first:last].transpose(0, 1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        inner = grad.transpose(0, 1)
+        before, after = (inner.new_zeros(steps, *inner.shape[1:]) for steps in ctx.around)
+        return th.cat((before, inner, after)).transpose(0, 1), None, None
 
 
 def at_steps(x: Tensor, steps: slice) -> Tensor:
     """`x[:, steps]` of `x [B,T,...]`; its gradient's memory, too, is time first."""
+    first, last, by = steps.indices(x.shape[1])
+    if takes_kernels(x) and x.requires_grad and by == 1 and first < last:
+        out: Tensor = _AtSteps.apply(x, first, last)
+        return out
     return x.transpose(0, 1)[steps].transpose(0, 1)
 
 
@@ -27,6 +51,15 @@ def rows_of(x: Tensor, order: Sequence[int]) -> np.ndarray:
     """`x [...,A]` as `[R,A]` in the given order of axes; a view where memory is in that order."""
     rows: np.ndarray = x.detach().permute(*order).reshape(-1, x.shape[-1]).contiguous().numpy()
     return rows
+
+
+def shared_rows(x: Tensor, order: Sequence[int]) -> np.ndarray:
+    """`rows_of` without leading axes along which all is the same: `[R',A]`, row r of all is row r % R' of these."""
+    rows = x.detach().permute(*order)
+    while rows.dim() > 1 and rows.stride(0) == 0:
+        rows = rows[0]
+    found: np.ndarray = rows.reshape(-1, x.shape[-1]).contiguous().numpy()
+    return found
 
 
 def numbers_of(x: Tensor, order: Sequence[int]) -> np.ndarray:

@@ -189,7 +189,10 @@ def expect_backward(part, inputs, avail, grad, outputs):  # type: ignore[no-unty
 
 @cached
 def soft_maximum(part, values, avail, alpha, out):  # type: ignore[no-untyped-def]
-    """`out [R]`: alpha log sum exp(values / alpha) over the available of `values [R,A]`, `alpha [R]`."""
+    """`out [R]`: alpha log sum exp(values / alpha) over the available of `values [R,A]`, `alpha [R]`.
+
+    Row r goes with row r % R' of `avail [R',A]`.
+    """
     n_actions = values.shape[1]
     bits, shifted = np.empty(BLOCK + n_actions, np.int32), np.empty(BLOCK + n_actions, F)
     power, exponentials = bits.view(F), np.empty(BLOCK + n_actions, F)
@@ -199,7 +202,7 @@ def soft_maximum(part, values, avail, alpha, out):  # type: ignore[no-untyped-de
         last = min(first + step, end)
         for r in range(first, last):
             row = shifted[(r - first) * n_actions : (r - first + 1) * n_actions]
-            out[r] = _shift(values[r], avail[r], row)
+            out[r] = _shift(values[r], avail[r % len(avail)], row)
             scale = ONE / alpha[r]
             for a in range(n_actions):
                 row[a] *= scale
@@ -212,7 +215,7 @@ def soft_maximum(part, values, avail, alpha, out):  # type: ignore[no-untyped-de
 
 @partial(cached, fastmath=False)
 def inverse_cdf(part, probs, uniform, out):  # type: ignore[no-untyped-def]
-    """`out [R]` int64: the first action whose cumulative share (in double) exceeds `uniform [R]` float64."""
+    """`out [R]` int64: the first action whose cumulative share (in double) exceeds `uniform [R]`, below 1."""
     n_actions = probs.shape[1]
     begin, end = mine(part, len(probs))
     for r in range(begin, end):
@@ -222,5 +225,5 @@ def inverse_cdf(part, probs, uniform, out):  # type: ignore[no-untyped-def]
         reached, index = 0.0, 0
         for a in range(n_actions):
             reached += probs[r, a]
-            index += reached <= uniform[r] * total
+            index += reached <= np.float64(uniform[r]) * total
         out[r] = min(index, n_actions - 1)

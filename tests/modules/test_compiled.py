@@ -11,10 +11,10 @@ PROGRAM = """
 import numpy as np
 from modules.mixers import qmix_kernels
 from modules import head_kernels as kernels
-maps, added, gates, out = (np.zeros(size, np.float32) for size in ((1, 3), (1, 1), (1, 2), (1, 1)))
-maps[0, 0] = 1.0
+maps, added, gates, out = (np.zeros(size, np.float32) for size in ((1, 1, 3), (1, 1, 1), (1, 1, 2), (1, 1, 1)))
+maps[0, 0, 0] = 1.0
 kernels.forward((0, 0, 1, 1), maps, added, gates, out)
-print(out[0, 0], sum(kernels.forward.stats.cache_hits.values()))
+print(out[0, 0, 0], sum(kernels.forward.stats.cache_hits.values()))
 """
 
 

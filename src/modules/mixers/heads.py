@@ -1,6 +1,6 @@
 """The last step of a lambda network with heads: one pass on the CPU, PyTorch's operations elsewhere.
 
-Shape legend: R rows, P heads, N agents.
+Shape legend: R rows, K networks, P heads, N agents.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class _GatedSum(th.autograd.Function):
     @staticmethod
     def forward(ctx: Any, maps: Tensor, added: Tensor, n_agents: int) -> Tensor:
         maps, added = maps.contiguous(), added.contiguous()
-        rows, count = added.shape
-        gates, out = maps.new_empty(rows, 2 * count), maps.new_empty(rows, n_agents)
+        rows, members, count = added.shape
+        gates, out = maps.new_empty(rows, members, 2 * count), maps.new_empty(members, rows, n_agents)
         arrays = (y.numpy() for y in (maps, added, gates, out))
         share(head_kernels.forward, parts_for(COST * added.numel()), *arrays)
         ctx.save_for_backward(maps, gates)
@@ -32,24 +32,24 @@ class _GatedSum(th.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         maps, gates = ctx.saved_tensors
-        d_maps, d_added = th.empty_like(maps), maps.new_empty(len(maps), gates.shape[1] // 2)
+        d_maps, d_added = th.empty_like(maps), maps.new_empty(*maps.shape[:2], gates.shape[2] // 2)
         arrays = (y.numpy() for y in (maps, gates, grad.contiguous(), d_maps, d_added))
         share(head_kernels.backward, parts_for(COST * d_added.numel()), *arrays)
         return d_maps, d_added, None
 
 
 def gated_sum(maps: Tensor, added: Tensor, n_agents: int) -> Tensor:
-    """sum_p |k_p| sigmoid(a_pi) sigmoid(c_pi + added_pi), `[...,N]`.
+    """sum_p |k_p| sigmoid(a_pi) sigmoid(c_pi + added_pi), `[K,...,N]`.
 
     Args:
-        maps: k_p, then a_pi, then c_pi, `[...,P+2PN]`.
-        added: `[...,PN]`.
+        maps: k_p, then a_pi, then c_pi, `[...,K,P+2PN]`.
+        added: `[...,K,PN]`.
         n_agents: N.
     """
     count = added.shape[-1]
     if takes_kernels(maps):
-        out: Tensor = _GatedSum.apply(maps.reshape(-1, maps.shape[-1]), added.reshape(-1, count), n_agents)
-        return out.view(*maps.shape[:-1], n_agents)
+        out: Tensor = _GatedSum.apply(maps.flatten(0, -3), added.flatten(0, -3), n_agents)
+        return out.view(-1, *maps.shape[:-2], n_agents)
     keys, own, joint = maps.split([count // n_agents, count, count], dim=-1)
     gates = (th.sigmoid(own) * th.sigmoid(joint + added)).unflatten(-1, (-1, n_agents))
-    return (keys.abs().unsqueeze(-1) * gates).sum(-2)
+    return (keys.abs().unsqueeze(-1) * gates).sum(-2).movedim(-2, 0)

@@ -52,7 +52,7 @@ class HeadLambda(nn.Module):
         maps = side_by_side(state, weights, biases).unflatten(-1, (len(nets), -1))  # [B,T,K,P+2PN]
         taken = side_by_side(joined(actions), [of_actions for _, of_actions in parts])
         taken = taken.view(*maps.shape[:-1], -1)  # [B,T,K,PN]
-        return gated_sum(maps, taken, nets[0].n_agents).movedim(-2, 0)
+        return gated_sum(maps, taken, nets[0].n_agents)
 
 
 class MLPLambda(nn.Module):
