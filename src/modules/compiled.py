@@ -12,8 +12,6 @@ import numba as nb
 import numpy as np
 from torch import Tensor
 
-from modules.tiles import apart
-
 FAST = {"contract", "arcp", "nsz"}  # fused multiply-add; no reordering, so results do not depend on width
 
 
@@ -45,11 +43,3 @@ def mine(part, rows):  # type: ignore[no-untyped-def]
 def arrays(tensors: Sequence[Tensor]) -> tuple[np.ndarray, ...]:
     """The tensors' memory, as kernels take it."""
     return tuple(tensor.numpy() for tensor in tensors)
-
-
-def spread(weights: Sequence[Tensor]) -> tuple[np.ndarray, ...]:
-    """Copies of `[...,O]` for products with their rows, `apart(O)` numbers from one to the next: `[...,O+]`."""
-    copies = [w.new_empty(*w.shape[:-1], apart(w.shape[-1])) for w in weights]
-    for copy, weight in zip(copies, weights, strict=True):
-        copy[..., : weight.shape[-1]] = weight
-    return arrays(copies)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from modules import dense_kernels
-from modules.compiled import arrays, spread
+from modules.compiled import arrays
 from utils.threads import parts_for, share, takes_kernels
 
 TALL = 256  # rows from which the kernels are worth their call; more than a block of theirs has
@@ -51,13 +51,13 @@ class _Chain(th.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, ones: Tensor, relu: bool, keep: bool, *parameters: Tensor) -> Tensor:
         count, rows, x = len(parameters) // 2, x.shape[1], x.contiguous()
-        weights, biases = parameters[:count], [b.flatten(1) for b in parameters[count:]]
+        weights, biases = [w.contiguous() for w in parameters[:count]], [b.flatten(1) for b in parameters[count:]]
         parts = parts_for(rows * sum(w.numel() for w in weights))
         shapes = [(len(w), rows, w.shape[2]) for w in weights]
         if not keep:
             shapes = [*((len(parts), dense_kernels.ROWS, width) for *_, width in shapes[:-1]), shapes[-1]]
         outs = [x.new_empty(shape) for shape in shapes]
-        passed = (spread(weights), arrays(biases), relu, arrays((x, ones)), arrays(outs))
+        passed = (arrays(weights), arrays(biases), relu, arrays((x, ones)), arrays(outs))
         share(dense_kernels.forward, parts, *passed)
         ctx.save_for_backward(x, ones, *weights, *outs)
         ctx.relu = relu
@@ -77,7 +77,8 @@ class _Chain(th.autograd.Function):
         d_ones = grad.new_zeros(len(parts), groups, n_in - x.shape[2], n_out)
         d_x = th.empty_like(x) if ctx.needs_input_grad[0] else x.new_empty(len(x), 0, x.shape[2])
         first, *others = (w.transpose(1, 2) for w in weights)
-        turned = spread([first if ctx.needs_input_grad[0] else first[..., :0], *others])  # of the first map: for d_x
+        first = first if ctx.needs_input_grad[0] else first[..., :0]  # for d_x alone
+        turned = arrays([w.contiguous() for w in (first, *others)])
         sums = (arrays(d_weights), arrays(d_biases), d_ones.numpy())
         known, rows = (x.numpy(), ones.numpy(), arrays(outs)), grad.contiguous().numpy()
         share(dense_kernels.backward, parts, turned, ctx.relu, known, rows, d_x.numpy(), sums)

@@ -104,7 +104,7 @@ def forward(part, weights, biases, relu, given, outs):  # type: ignore[no-untype
 
     Args:
         part: see `utils/threads.py`.
-        weights: of every map, `[G,I,O+]`: O numbers of a row, see `apart`.
+        weights: of every map, `[G,I,O]`.
         biases: `[G,O]`.
         relu: whether the last map has a ReLU, too.
         given: (inputs `[G,P,D]`, places of ones among the first map's other I - D inputs `[G,P,J]`, -1: none), or both
@@ -121,16 +121,13 @@ def forward(part, weights, biases, relu, given, outs):  # type: ignore[no-untype
             member = min(g, len(x) - 1)
             source, first = x[member], start
             for k in range(last + 1):
-                inner, width = source.shape[1], biases[k].shape[1]
+                inner, width = source.shape[1], weights[k].shape[2]
                 kept = k == last or outs[k].shape[1] == n_rows
                 out, here = outs[k][g if kept else number], start if kept else 0
-                given, weight = (
-                    (source.reshape(-1), first * inner, inner, 1),
-                    (weights[k][g].reshape(-1), 0, weights[k].shape[2]),
-                )
+                given, weight = (source.reshape(-1), first * inner, inner, 1), weights[k][g].reshape(-1)
                 target = (out.reshape(-1), here * width, width)
                 if inner > 0:
-                    multiply((rows, width, inner), given, weight, target, False)
+                    multiply((rows, width, inner), given, (weight, 0, width), target, False)
                 else:
                     out[here : here + rows] = F(0.0)
                 if k == 0:
@@ -153,7 +150,7 @@ def backward(part, weights, relu, known, grad, d_x, sums):  # type: ignore[no-un
 
     Args:
         part: see `utils/threads.py`.
-        weights: of every map, transposed, `[G,O,I+]`; the first one is for `d_x` alone.
+        weights: of every map, transposed, `[G,O,I]`; the first one is for `d_x` alone.
         relu: whether the last map has a ReLU.
         known: (inputs x, places of ones, every map's results `[G,P,O]`).
         grad: of the last results, `[G,P,O]`.

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from modules import recurrent_kernels as kernels
-from modules.compiled import arrays, spread
+from modules.compiled import arrays
 from modules.dense import Packed
 from utils.threads import parts_for, share
 
@@ -58,9 +58,9 @@ class _Recurrent(th.autograd.Function):
         weights, both, n_part = (w_first, w_in, w_hidden, w_last), slice(2 * size), slice(2 * size, None)
         inside, outside = b_hidden[:, 0], b_in[:, 0]
         gates = th.cat((inside[:, both] + outside[:, both], outside[:, n_part], inside[:, n_part]), 1)
-        passed = (arrays(some) for some in ((b_first[:, 0], gates, b_last[:, 0]), (x, ones, h_0)))
+        passed = (arrays(some) for some in (weights, (b_first[:, 0], gates, b_last[:, 0]), (x, ones, h_0)))
         parts = parts_for(rows * sum(w.numel() for w in weights), int(counts[0]))
-        share(kernels.forward, parts, counts, spread(weights), *passed, arrays((out, hidden, features, saved)))
+        share(kernels.forward, parts, counts, *passed, arrays((out, hidden, features, saved)))
         ctx.save_for_backward(x, ones, h_0, hidden, features, saved, *weights)
         ctx.counts = counts
         return out if headed else hidden
@@ -80,8 +80,8 @@ class _Recurrent(th.autograd.Function):
         sums = [grad.new_zeros(len(parts), groups, *shape) for shape in shapes]
         d_x = x.new_empty(groups, x.shape[1] if wanted else 0, n_in)
         d_h = grad.new_zeros(groups, int(ctx.counts[0]), size)
-        turned = spread([w.transpose(1, 2) for w in (w_in, w_hidden.roll(size, -1), w_last)])
-        passed = turned, arrays(known), grad.contiguous().numpy(), arrays((d_x, d_h)), arrays(sums)
+        turned = [w.transpose(1, 2).contiguous() for w in (w_in, w_hidden.roll(size, -1), w_last)]
+        passed = arrays(turned), arrays(known), grad.contiguous().numpy(), arrays((d_x, d_h)), arrays(sums)
         share(kernels.backward, parts, ctx.counts, *passed)
         d_first, d_ones, d_layer, d_in, d_hidden, d_bias, d_last, d_out = (total.sum(0) for total in sums)
         d_first, d_layer = th.cat((d_first.transpose(1, 2), d_ones), 1), d_layer.unsqueeze(1)

@@ -18,7 +18,7 @@ from typing import Any
 import numba as nb
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic, register_jitable
+from numba.extending import intrinsic
 
 from modules.lanes import F32, I64, NUMBER
 
@@ -28,19 +28,7 @@ SIGNATURE = (
     "Tuple((float32[::1], int64, int64)), boolean)"
 )
 I32 = ir.IntType(32)
-LINE = 16  # numbers of a cache line
 HIGHEST = 6  # rows of a tile: its 12 vectors of 8 and those they are made of are the registers of AVX2
-
-
-@register_jitable
-def apart(width):  # type: ignore[no-untyped-def]
-    """The least distance of rows of `width` numbers that is an odd number of cache lines.
-
-    Where it is even, columns of neighbours share few places of the first-level cache: a product's rows evict each
-    other (5 to 15 % of its time).
-    """
-    lines = (width + LINE - 1) // LINE
-    return LINE * (lines + 1 - lines % 2)
 
 
 def _broadcast(builder: Any, number: Any, width: int) -> Any:

@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
 from components.inputs import Inputs
-from modules.compiled import arrays, spread
+from modules.compiled import arrays
 from modules.layers import Linear, mlp
 from modules.mixers import qmix_kernels
 from modules.mixers.mixer import Mixer, MixerShape
@@ -43,14 +43,12 @@ class _Mixer(th.autograd.Function):
     @staticmethod
     def forward(ctx: Any, absolute: bool, keep: bool, utilities: Tensor, state: Tensor, *layers: Tensor) -> Tensor:
         (q, states), count = (x.reshape(-1, x.shape[-1]).contiguous() for x in (utilities, state)), len(layers) // 2
-        weights, biases = [w.t() for w in layers[:count]], layers[count:]
+        weights, biases = [w.t().contiguous() for w in layers[:count]], layers[count:]
         parts = parts_for(len(q) * sum(w.numel() for w in weights))
         rows, (first, of_1, of_2, of_v) = len(q) if keep else qmix_kernels.ROWS * len(parts), weights
         kept = [q.new_empty(rows, size) for size in (first.shape[1], of_1.shape[1], len(of_v), len(of_v))]
-        out, given = q.new_empty(len(q)), (*spread((first, of_1, of_2)), of_v.reshape(-1).numpy())
-        share(
-            qmix_kernels.forward, parts, absolute, arrays((q, states)), given, *map(arrays, (biases, kept)), out.numpy()
-        )
+        out, given = q.new_empty(len(q)), (first, of_1, of_2, of_v.view(-1))
+        share(qmix_kernels.forward, parts, absolute, *map(arrays, ((q, states), given, biases, kept)), out.numpy())
         ctx.save_for_backward(q, states, *kept, *layers[1:count])
         ctx.absolute, ctx.shape = absolute, utilities.shape
         return out.view(*utilities.shape[:-1], 1)
@@ -64,7 +62,7 @@ class _Mixer(th.autograd.Function):
         shapes += [(shape[0],) for shape in shapes[:3]] + [(1,)]
         parts = parts_for(2 * len(q) * sum(math.prod(shape) for shape in shapes))
         sums, d_q = [q.new_zeros(len(parts), *shape) for shape in shapes], th.empty_like(q)
-        weights = *spread((w_1, w_2)), w_v.reshape(-1).numpy()
+        weights = arrays((w_1.contiguous(), w_2.contiguous(), w_v.reshape(-1)))
         passed = (ctx.absolute, arrays(known), weights, rows.numpy(), d_q.numpy(), arrays(sums))
         share(qmix_kernels.backward, parts, *passed)
         totals = [total.sum(0) for total in sums]

@@ -61,7 +61,7 @@ def forward(part, absolute, given, weights, biases, kept, out):  # type: ignore[
         part: see `utils/threads.py`.
         absolute: see above.
         given: (q `[R,N]`, states `[R,S]`).
-        weights: (the first maps `[S,W+]`; the second ones for w_1 `[H,N*E+]`, w_2 `[H,E+]`, v `[E]`); +: see `apart`.
+        weights: (the first maps `[S,W]`; the second ones for w_1 `[H,N*E]`, w_2 `[H,E]`, v `[E]`).
         biases: theirs, `[W]`, `[N*E]`, `[E]`, `[1]`.
         kept: written: (results of the first maps `[R,W]`, w_1 `[R,N*E]`, w_2 `[R,E]`, the ELU's results `[R,E]`); or
             memory of ROWS rows for every part, not kept then.
@@ -69,22 +69,22 @@ def forward(part, absolute, given, weights, biases, kept, out):  # type: ignore[
     """
     (q, state), (w_first, w_1, w_2, w_v), (b_first, b_1, b_2, b_v) = given, weights, biases
     layer, maps_1, maps_2, hidden = kept
-    n_hidden, width, units, inner, every = len(w_1), len(b_1), len(w_v), len(w_first), len(b_first)
+    (n_hidden, width), units, (inner, every) = w_1.shape, len(w_v), w_first.shape
     spare = np.empty(units, np.int32), np.empty(units, F), np.empty(units, F)
     begin, end = mine(part, len(out))
     for start in range(begin, end, ROWS):
         rows, here = min(ROWS, end - start), start if len(layer) == len(out) else part[0] * ROWS
         first = (layer.reshape(-1), here * every, every)
         states = (state.reshape(-1), start * inner, inner, 1)
-        multiply((rows, every, inner), states, (w_first.reshape(-1), 0, w_first.shape[1]), first, False)
+        multiply((rows, every, inner), states, (w_first.reshape(-1), 0, every), first, False)
         finish(rows, first, b_first[: every - units], True)
         finish(rows, (first[0], here * every + every - units, every), b_first[every - units :], False)
         of_1 = (maps_1.reshape(-1), here * width, width)
-        multiply((rows, width, n_hidden), (*first, 1), (w_1.reshape(-1), 0, w_1.shape[1]), of_1, False)
+        multiply((rows, width, n_hidden), (*first, 1), (w_1.reshape(-1), 0, width), of_1, False)
         finish(rows, of_1, b_1, False)
         second = (layer.reshape(-1), here * every + n_hidden, every, 1)
         of_2 = (maps_2.reshape(-1), here * units, units)
-        multiply((rows, units, n_hidden), second, (w_2.reshape(-1), 0, w_2.shape[1]), of_2, False)
+        multiply((rows, units, n_hidden), second, (w_2.reshape(-1), 0, units), of_2, False)
         finish(rows, of_2, b_2, False)
         for m in range(rows):
             r = here + m
@@ -121,14 +121,14 @@ def backward(part, absolute, known, weights, grad, d_q, sums):  # type: ignore[n
         part: see `utils/threads.py`.
         absolute: see above.
         known: (q, states, and what `forward` kept).
-        weights: transposed, of the second maps: `[N*E,H+]`, `[E,H+]`, `[E]`.
+        weights: transposed, of the second maps: `[N*E,H]`, `[E,H]`, `[E]`.
         grad: of the outputs.
         d_q: written, `[R,N]`.
         sums: added to, one for each part: of the weights, transposed, `[parts,W,S]`, `[parts,N*E,H]`, `[parts,E,H]`,
             `[parts,E]`, then of the biases `[parts,W]`, `[parts,N*E]`, `[parts,E]`, `[parts,1]`.
     """
     (q, state, layer, maps_1, maps_2, hidden), (w_1, w_2, w_v), number = known, weights, part[0]
-    width, n_hidden, units, inner, every = len(w_1), sums[1].shape[2], len(w_v), state.shape[1], layer.shape[1]
+    (width, n_hidden), units, inner, every = w_1.shape, len(w_v), state.shape[1], layer.shape[1]
     d_layer, d_1, d_2 = np.empty((ROWS, every), F), np.empty((ROWS, width), F), np.empty((ROWS, units), F)
     begin, end = mine(part, len(grad))
     for start in range(begin, end, ROWS):
@@ -151,9 +151,9 @@ def backward(part, absolute, known, weights, grad, d_q, sums):  # type: ignore[n
         second, of_2 = (layer.reshape(-1), start * every + n_hidden, every), (sums[2][number].reshape(-1), 0, n_hidden)
         multiply((units, n_hidden, rows), (d_2.reshape(-1), 0, 1, units), second, of_2, True)
         given = (d_1.reshape(-1), 0, width, 1)
-        multiply((rows, n_hidden, width), given, (w_1.reshape(-1), 0, w_1.shape[1]), (d_first, 0, every), False)
+        multiply((rows, n_hidden, width), given, (w_1.reshape(-1), 0, n_hidden), (d_first, 0, every), False)
         given = (d_2.reshape(-1), 0, units, 1)
-        multiply((rows, n_hidden, units), given, (w_2.reshape(-1), 0, w_2.shape[1]), (d_first, n_hidden, every), False)
+        multiply((rows, n_hidden, units), given, (w_2.reshape(-1), 0, n_hidden), (d_first, n_hidden, every), False)
         through_relu(rows, (d_first, 0, every), first, sums[4][number, : every - units])
         add_rows(rows, (d_first, every - units, every), sums[4][number, every - units :])
         states, of_first = (state.reshape(-1), start * inner, inner), (sums[0][number].reshape(-1), 0, inner)
