@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cache
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -71,12 +72,10 @@ def share(kernel: Callable[..., None], parts: Parts, *args: Any) -> None:
 
     The kernel is one of `modules/compiled.py` and writes to places of its own in each part.
     """
-    threads = min(len(parts), th.get_num_threads())
-    if known(kernel, args):
-        launch(kernel, _gomp_parallel(), _table(parts), threads, args)
-        return
-    with note_if_slow(COMPILING):  # its first call in this process
-        launch(kernel, _gomp_parallel(), _table(parts), threads, args)
+    openmp = _gomp_parallel()
+    threads = min(len(parts), th.get_num_threads()) if openmp else 1
+    with nullcontext() if known(kernel, args) else note_if_slow(COMPILING):  # its first call in this process
+        launch(kernel, openmp, _table(parts), threads, args)
 
 
 @cache
@@ -86,6 +85,6 @@ def _table(parts: Parts) -> np.ndarray:
 
 @cache
 def _gomp_parallel() -> int:
-    """Address of the function that calls another on several threads."""
+    """Address of the function that calls another on several threads; 0: there is none."""
     openmp = _openmp()
     return 0 if openmp is None else ctypes.cast(openmp.GOMP_parallel, ctypes.c_void_p).value or 0

@@ -36,6 +36,14 @@ def test_every_part_is_done_once(sizes, two_threads):
         assert (seen == repeat * sum(sizes)).all()
 
 
+def test_without_that_openmp_one_thread_does_all(two_threads, monkeypatch):
+    """Another runtime than GNU's has no such function to call."""
+    monkeypatch.setattr(threads, "_gomp_parallel", lambda: 0)
+    seen = np.zeros(3)
+    share(count, parts_of(1, 1, 1), seen)
+    assert (seen == 3).all()
+
+
 @nb.njit(nogil=True)
 def wait_for_others(part, done):
     """The first part ends when the others are done, or after billions of looks."""
