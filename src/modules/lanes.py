@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 F32, I64 = ir.FloatType(), ir.IntType(64)
 NUMBER = 4  # bytes; what the addresses are multiples of
-WIDTHS = (16, 8, 4, 2, 1)  # two vectors of AVX2 at a time: one computes while the other waits for its results
+VECTOR = 16 if binding.get_host_cpu_features().get("avx512f") else 8  # numbers in a register of this processor
+# two vectors at a time: one computes while the other waits for its results
+WIDTHS = tuple(2 * VECTOR >> k for k in range((2 * VECTOR).bit_length()))
 FLAGS = ("contract", "arcp", "nsz")  # as `modules/compiled.py`
 
 

@@ -3,8 +3,7 @@
 A kernel that keeps a block of rows in the processor's caches through several operations needs a product it can call
 in between: a library's starts threads and writes to memory. numba vectorises loops but does not keep a tile of the
 result in registers, so the innermost loop is written in LLVM's own language: for every k, one vector of `b`, fused
-multiply-added to each row of the tile with one number of `a`. It is the same code on every processor; LLVM splits a
-vector of 16 into those the processor has.
+multiply-added to each row of the tile with one number of `a`. A tile is two of the processor's vectors wide.
 
 A number of the result is one sum over k in ascending order, whatever tile it lies in: it depends neither on the rows
 computed beside it nor on the number of threads.
@@ -20,7 +19,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from modules.lanes import F32, I64, NUMBER
+from modules.lanes import F32, I64, NUMBER, VECTOR
 
 # one compiled function for all callers, whichever of their numbers are constants
 SIGNATURE = (
@@ -28,7 +27,8 @@ SIGNATURE = (
     "Tuple((float32[::1], int64, int64)), boolean)"
 )
 I32 = ir.IntType(32)
-HIGHEST = 6  # rows of a tile: its 12 vectors of 8 and those they are made of are the registers of AVX2
+HIGHEST = 6  # rows of a tile: its 12 vectors and those they are made of are the registers of AVX2
+WIDE = VECTOR == 16  # noqa: PLR2004 - AVX-512: tiles of 32 columns, since six sums at a time would wait for each other
 
 
 def _broadcast(builder: Any, number: Any, width: int) -> Any:
@@ -128,7 +128,7 @@ def _make_panel(width: int) -> Callable[..., None]:
     return made
 
 
-_PANEL_16, _PANEL_8, _PANEL_4, _PANEL_2, _PANEL_1 = (_make_panel(width) for width in (16, 8, 4, 2, 1))
+_PANEL_32, _PANEL_16, _PANEL_8, _PANEL_4, _PANEL_2, _PANEL_1 = (_make_panel(width) for width in (32, 16, 8, 4, 2, 1))
 
 
 @nb.njit(SIGNATURE, cache=True, error_model="numpy")
@@ -143,6 +143,10 @@ def multiply(sizes, a, b, out, add):  # type: ignore[no-untyped-def]
         add: whether the product is added to what `out` holds.
     """
     (rows, width, inner), (w, b_0, b_k), (y, o_0, o_m), n = sizes, b, out, 0
+    if WIDE:
+        while width - n >= 32:  # noqa: PLR2004
+            _PANEL_32(rows, inner, a, (w, b_0 + n, b_k), (y, o_0 + n, o_m), add)
+            n += 32
     while width - n >= 16:  # noqa: PLR2004
         _PANEL_16(rows, inner, a, (w, b_0 + n, b_k), (y, o_0 + n, o_m), add)
         n += 16

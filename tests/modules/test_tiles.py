@@ -1,8 +1,10 @@
 """Products inside kernels against NumPy's, in all the ways operands may lie in memory."""
 
+import numba as nb
 import numpy as np
 import pytest
 
+from modules import tiles
 from modules.tiles import multiply
 
 SIZES = [(1, 1, 1), (6, 16, 64), (48, 64, 64), (13, 9, 5), (7, 31, 3), (2, 70, 33), (11, 18, 1), (5, 47, 200)]
@@ -49,3 +51,18 @@ def test_a_number_does_not_depend_on_its_tile():
         results.append(out[0])
     assert np.array_equal(results[0], results[1])
     assert np.array_equal(results[0], results[2])
+
+
+@nb.njit
+def product_by_wide_tiles(rows, inner, a, b, out, add):
+    tiles._PANEL_32(rows, inner, (a, 0, inner, 1), (b, 0, 32), (out, 0, 32), add)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 13])
+def test_tiles_of_avx_512_give_the_same_bits(rows):
+    """32 columns at a time, which only processors with wider registers are given, and what this processor is given."""
+    a, b, out = numbers(rows, 50), numbers(50, 32, seed=1), numbers(rows, 32, seed=2)
+    expected = out.copy()
+    product_by_wide_tiles(rows, 50, a.ravel(), b.ravel(), out.reshape(-1), True)
+    multiply((rows, 32, 50), (a.ravel(), 0, 50, 1), (b.ravel(), 0, 32), (expected.reshape(-1), 0, 32), True)
+    assert np.array_equal(out, expected)
