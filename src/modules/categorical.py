@@ -18,7 +18,6 @@ from modules import softmax_kernels as kernels
 from modules.rows import empty_rows, memory_order, numbers_of, rows_of, shared_rows
 from utils.threads import parts_for, share, takes_kernels
 
-TINY = 1e-20  # keeps logarithms and a row without any available action finite
 COST = 64  # of one number in these kernels, in multiply-adds
 
 
@@ -53,26 +52,28 @@ class _MaskedSoftmax(th.autograd.Function):
 class _Mixture(th.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, avail: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
-        order, shape = memory_order(logits), (-1, logits.shape[-1])
-        (probs, memory), rows = empty_rows(logits.shape, order), rows_of(logits, order)
-        unused, plain, sums = np.empty_like(rows), np.empty_like(rows), np.empty(len(rows), np.float32)
-        parts, sizes = parts_for(COST * logits.numel()), (np.float32(epsilon), np.float32(TINY))
-        share(kernels.softmax, parts, rows, np.ones(rows.shape, np.bool_), unused, plain)
-        share(kernels.mixture, parts, plain, rows_of(avail, order), sizes, (memory.view(shape).numpy(), sums))
+        order, width = memory_order(logits), logits.shape[-1]
+        (log_probs, logs), (probs, memory) = empty_rows(logits.shape, order), empty_rows(logits.shape, order)
+        rows, sizes = rows_of(logits, order), (np.float32(epsilon), np.float32(kernels.TINY))
+        plain, sums = np.empty_like(rows), np.empty(len(rows), np.float32)
+        outputs = plain, memory.view(-1, width).numpy(), logs.view(-1, width).numpy(), sums
+        share(kernels.mixture, parts_for(COST * logits.numel()), rows, rows_of(avail, order), sizes, outputs)
         ctx.save_for_backward(probs, avail)
         ctx.plain, ctx.sums, ctx.sizes = plain, sums, sizes
-        ctx.set_materialize_grads(True)
-        return probs.clamp(min=TINY).log_(), probs
+        ctx.set_materialize_grads(False)
+        return log_probs, probs
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_logs: Tensor, grad_probs: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad_logs: Tensor | None, grad_probs: Tensor | None) -> tuple[Tensor, None, None]:
         probs, avail = ctx.saved_tensors
-        order = memory_order(probs)
+        order, width = memory_order(probs), probs.shape[-1]
         out, memory = empty_rows(probs.shape, order)
+        of_probs = th.zeros_like(probs) if grad_probs is None else grad_probs
+        of_logs = probs.new_empty(0, width) if grad_logs is None else grad_logs
         known = ctx.plain, rows_of(probs, order), ctx.sums
-        grads = rows_of(grad_logs, order), rows_of(grad_probs, order)
-        arrays = (known, rows_of(avail, order), ctx.sizes, grads, memory.view(-1, probs.shape[-1]).numpy())
+        grads = rows_of(of_probs, order), rows_of(of_logs, order) if of_logs.dim() == probs.dim() else of_logs.numpy()
+        arrays = (known, rows_of(avail, order), ctx.sizes, grads, memory.view(-1, width).numpy())
         share(kernels.mixture_backward, parts_for(COST * probs.numel()), *arrays)
         return out, None, None
 
@@ -117,15 +118,15 @@ def masked_softmax(logits: Tensor, avail: Tensor | None) -> tuple[Tensor, Tensor
 def mixture_then_masked(logits: Tensor, avail: Tensor, epsilon: float | Tensor) -> tuple[Tensor, Tensor]:
     """(1 - epsilon) softmax + epsilon uniform over all actions, then the available ones renormalised.
 
-    `[...,A]` -> its logarithm (of TINY at least) and itself, 0 where unavailable; nothing where nothing is available.
+    `[...,A]` -> its logarithm (of 1e-20 at least) and itself, 0 where unavailable; nothing where nothing is available.
     """
     if takes_kernels(logits):
         log_probs, probs = _Mixture.apply(logits, avail, float(epsilon))
         return log_probs, probs
     mixed = (1.0 - epsilon) * F.softmax(logits, dim=-1) + epsilon / logits.shape[-1]
     kept = mixed * avail
-    probs = kept / kept.sum(-1, keepdim=True).clamp(min=TINY)
-    return probs.clamp(min=TINY).log(), probs
+    probs = kept / kept.sum(-1, keepdim=True).clamp(min=kernels.TINY)
+    return probs.clamp(min=kernels.TINY).log(), probs
 
 
 def masked_expectation(probs: Tensor, values: Tensor, avail: Tensor | None) -> Tensor:

@@ -39,28 +39,23 @@ class _Taken(th.autograd.Function):
 class _SoftCost(th.autograd.Function):
     @staticmethod
     def forward(ctx: Any, probs: Tensor, logs: Tensor, values: Tensor, avail: Tensor, alpha: Tensor) -> Tensor:
-        order = memory_order(probs)
+        order, wanted = memory_order(probs), ctx.needs_input_grad[0]
         every = values.permute(0, *(axis + 1 for axis in order)).reshape(len(values), -1, probs.shape[-1])
-        out, memory = empty_rows(probs.shape[:-1], order)
-        known = ((rows_of(probs, order), rows_of(logs, order)), every.contiguous().numpy(), rows_of(avail, order))
-        ctx.known = *known, numbers_of(alpha.expand(out.shape), order)
-        ctx.order, ctx.shape = order, probs.shape
-        share(kernels.soft_cost, parts_for(COST * probs.numel()), *ctx.known, _flat(memory))
+        (out, memory), (slopes, rows) = (
+            empty_rows(shape, order) for shape in (probs.shape[:-1], probs.shape if wanted else (0,))
+        )
+        policy, q = (rows_of(probs, order), rows_of(logs, order)), every.contiguous().numpy()
+        known = policy, q, rows_of(avail, order), numbers_of(alpha.expand(out.shape), order)
+        written = _flat(memory), rows.view(-1, probs.shape[-1]).numpy()
+        share(kernels.soft_cost, parts_for(COST * probs.numel()), *known, written)
+        ctx.save_for_backward(slopes)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        (d_probs, of_probs), (d_logs, of_logs) = (empty_rows(ctx.shape, ctx.order) for _ in range(2))
-        written = tuple(memory.view(-1, ctx.shape[-1]).numpy() for memory in (of_probs, of_logs))
-        share(
-            kernels.soft_cost_backward,
-            parts_for(COST * d_probs.numel()),
-            *ctx.known,
-            numbers_of(grad, ctx.order),
-            written,
-        )
-        return d_probs, d_logs, None, None, None
+        (slopes,) = ctx.saved_tensors
+        return slopes * grad.unsqueeze(-1), None, None, None, None
 
 
 def _flat(memory: Tensor) -> Any:
@@ -91,7 +86,8 @@ def soft_cost(probs: Tensor, log_probs: Tensor, values: Tensor, avail: Tensor, a
 
     Args:
         probs: pi, `[...,A]`.
-        log_probs: log pi, `[...,A]`.
+        log_probs: log pi, `[...,A]`, made from the same logits: the gradient goes through pi alone, of which it is the
+            logarithm, or through both.
         values: Q_k, `[K,...,A]`.
         avail: `[...,A]` bool.
         alpha: broadcast with `[...]`.

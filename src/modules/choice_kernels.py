@@ -5,14 +5,28 @@ Arrays are float32 unless said otherwise; R rows of A actions, K members. `part`
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 
-from modules.compiled import FAST, cached, mine
-from modules.softmax_kernels import LOWEST, masked_dot, maximum
+from modules.compiled import cached, mine
+from modules.lanes import LOWEST, Lane, elementwise, folded
+from modules.softmax_kernels import TINY
 
 F = np.float32
 ZERO = F(0.0)
+
+
+def _cost(p: Lane, log_p: Lane, q: Lane, ok: Lane, alpha: Lane) -> tuple[Lane, ...]:
+    return ((p * (alpha * log_p - q)).where(ok, 0.0),)
+
+
+def _cost_and_slope(p: Lane, log_p: Lane, q: Lane, ok: Lane, alpha: Lane) -> tuple[Lane, ...]:
+    cost = alpha * log_p - q
+    return (p * cost).where(ok, 0.0), (cost + alpha.where(p > TINY, 0.0)).where(ok, 0.0)
+
+
+_COST, _COST_AND_SLOPE = folded(_cost, "sum"), folded(_cost_and_slope, "sum")
+_LESSER = elementwise(lambda x, y: (x.or_less(y),))
+_SEEN = folded(lambda x, ok: 2 * (x.where(ok, LOWEST),), "max")
 
 
 @cached
@@ -37,34 +51,19 @@ def taken_backward(part, grad, actions, out):  # type: ignore[no-untyped-def]
 @cached
 def best(part, values, avail, out):  # type: ignore[no-untyped-def]
     """`out [R]` int64: the first of the largest available of `values [R,A]`; 0 where nothing is available."""
-    seen = np.empty(values.shape[1], F)
+    x, ok, width = values.reshape(-1), avail.reshape(-1), values.shape[1]
+    seen = np.empty(width, F)
     begin, end = mine(part, len(out))
     for r in range(begin, end):
-        row, ok = values[r], avail[r]
-        for a in range(len(row)):
-            seen[a] = row[a] if ok[a] else LOWEST
-        top, found = maximum(seen), 0
-        while found < len(row) - 1 and seen[found] != top:
+        top, found = _SEEN(width, ((x, r * width), (ok, r * width)), ((seen, 0),)), 0
+        while found < width - 1 and seen[found] != top:
             found += 1
         out[r] = found if seen[found] == top else 0
 
 
-@nb.njit(inline="always", fastmath=FAST)
-def _costs(alpha, logs, values, row, out):  # type: ignore[no-untyped-def]
-    """`out [A]`: alpha log pi - min_k Q_k of one row."""
-    for a in range(len(out)):
-        out[a] = values[0, row, a]
-    for k in range(1, len(values)):
-        for a in range(len(out)):
-            value = values[k, row, a]
-            out[a] = value if value < out[a] or value != value else out[a]  # NaN stays NaN
-    for a in range(len(out)):
-        out[a] = alpha * logs[a] - out[a]
-
-
 @cached
-def soft_cost(part, policy, values, avail, alpha, out):  # type: ignore[no-untyped-def]
-    """`out [R]`: sum over the available of pi (alpha log pi - min_k Q_k).
+def soft_cost(part, policy, values, avail, alpha, written):  # type: ignore[no-untyped-def]
+    """The sum over the available of pi (alpha log pi - min_k Q_k), and its gradient.
 
     Args:
         part: see `utils/threads.py`.
@@ -72,24 +71,23 @@ def soft_cost(part, policy, values, avail, alpha, out):  # type: ignore[no-untyp
         values: Q_k, `[K,R,A]`.
         avail: `[R,A]`.
         alpha: `[R]`.
-        out: written.
+        written: (the sums `[R]`; their gradients with respect to pi `[R,A]`, log pi being its logarithm where pi is
+            above TINY, else constant; or R = 0 of them: not asked for).
     """
-    (probs, logs), costs = policy, np.empty(avail.shape[1], F)
-    begin, end = mine(part, len(out))
+    (probs, log_probs), (out, slopes), width, n_rows = policy, written, avail.shape[1], len(avail)
+    p, logs, q, ok, d = (
+        probs.reshape(-1),
+        log_probs.reshape(-1),
+        values.reshape(-1),
+        avail.reshape(-1),
+        slopes.reshape(-1),
+    )
+    begin, end = mine(part, n_rows)
+    lesser = np.empty(width, F)
     for r in range(begin, end):
-        _costs(alpha[r], logs[r], values, r, costs)
-        out[r] = masked_dot(probs[r], costs, avail[r])
-
-
-@cached
-def soft_cost_backward(part, policy, values, avail, alpha, grad, written):  # type: ignore[no-untyped-def]
-    """Gradients of (pi, log pi), both `[R,A]`, from `grad [R]`; Q_k gets none."""
-    (probs, logs), (d_probs, d_logs), costs = policy, written, np.empty(avail.shape[1], F)
-    begin, end = mine(part, len(grad))
-    for r in range(begin, end):
-        _costs(alpha[r], logs[r], values, r, costs)
-        ok, p, d_p, d_l, g, both = avail[r], probs[r], d_probs[r], d_logs[r], grad[r], alpha[r] * grad[r]
-        for a in range(len(p)):
-            d_p[a] = g * costs[a] if ok[a] else ZERO
-        for a in range(len(p)):
-            d_l[a] = both * p[a] if ok[a] else ZERO
+        at, least, l_0, weight = r * width, q, r * width, alpha[r]
+        for k in range(1, len(values)):
+            _LESSER(width, ((least, l_0), (q, (k * n_rows + r) * width)), ((lesser, 0),))
+            least, l_0 = lesser, 0
+        given = (p, at), (logs, at), (least, l_0), (ok, at), weight
+        out[r] = _COST_AND_SLOPE(width, given, ((d, at),)) if len(d) > 0 else _COST(width, given, ())

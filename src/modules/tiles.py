@@ -19,23 +19,15 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from modules.lanes import F32, I64, NUMBER, VECTOR
+from modules.lanes import F32, I64, NUMBER, VECTOR, broadcast
 
 # one compiled function for all callers, whichever of their numbers are constants
 SIGNATURE = (
     "void(UniTuple(int64, 3), Tuple((float32[::1], int64, int64, int64)), Tuple((float32[::1], int64, int64)), "
     "Tuple((float32[::1], int64, int64)), boolean)"
 )
-I32 = ir.IntType(32)
 HIGHEST = 6  # rows of a tile: its 12 vectors and those they are made of are the registers of AVX2
 WIDE = VECTOR == 16  # noqa: PLR2004 - AVX-512: tiles of 32 columns, since six sums at a time would wait for each other
-
-
-def _broadcast(builder: Any, number: Any, width: int) -> Any:
-    """A vector of one number."""
-    undefined = ir.Constant(ir.VectorType(F32, width), ir.Undefined)
-    first = builder.insert_element(undefined, number, ir.Constant(I32, 0))
-    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(I32, width), [0] * width))
 
 
 def _tile_loop(builder: Any, rows: Sequence[Any], column: Any, outs: Sequence[Any], sizes: Any) -> None:
@@ -59,7 +51,7 @@ def _tile_loop(builder: Any, rows: Sequence[Any], column: Any, outs: Sequence[An
     b = builder.load(builder.bitcast(builder.gep(column, [builder.mul(k, b_k)]), vector.as_pointer()), align=NUMBER)
     at, further = builder.mul(k, a_k), []
     for row, total in zip(rows, sums, strict=True):
-        a = _broadcast(builder, builder.load(builder.gep(row, [at]), align=NUMBER), vector.count)
+        a = broadcast(builder, builder.load(builder.gep(row, [at]), align=NUMBER), vector.count)
         further.append(builder.call(fma, [a, b, total]))
     after = builder.add(k, ir.Constant(I64, 1))
     k.add_incoming(after, loop)

@@ -60,19 +60,29 @@ def test_nan_does_not_lead_out_of_the_row():
 def test_soft_cost_and_its_gradient(n_actions, order):
     """The formula in double precision to 1e-5; unavailable values may be infinite, NaN is not hidden."""
     values, avail = inputs(n_actions, order)
-    probs, logs = (laid_out(th.rand(values.shape), order) for _ in range(2))
+    logits = laid_out(4 * th.randn(values.shape), order)
     q = th.stack((values, values.flip(-1))).masked_fill(~avail, th.inf)
     alpha, weight, results = th.tensor([0.5, 2.0]), th.randn(values.shape[:-1]), []
     for cast in (th.float32, th.float64):
-        given = [x.detach().to(cast).requires_grad_() for x in (probs, logs, q)]
-        out = soft_cost(*given, avail, alpha.to(cast))
+        x, given = (y.detach().to(cast).requires_grad_() for y in (logits, q))
+        out = soft_cost(x.softmax(-1), x.log_softmax(-1), given, avail, alpha.to(cast))
         (out * weight).sum().backward()
-        assert given[2].grad is None
-        results.append([out.detach(), given[0].grad, given[1].grad])
+        assert given.grad is None
+        results.append([out.detach(), x.grad])
     for single, double in zip(*results, strict=True):
         assert single.dtype == th.float32
         th.testing.assert_close(single.double(), double, rtol=1e-5, atol=1e-5)
     for k in range(2):
         q[k, 0, 0, 0, -1] = th.nan
-        assert soft_cost(probs, logs, q, avail, alpha)[0, 0, 0].isnan()
+        assert soft_cost(logits.softmax(-1), logits.log_softmax(-1), q, avail, alpha)[0, 0, 0].isnan()
         q[k, 0, 0, 0, -1] = 0.0
+
+
+def test_soft_cost_where_a_probability_is_zero():
+    """Its logarithm is a constant there, as `mixture_then_masked` makes it; three members, one row."""
+    probs = th.tensor([[0.25, 0.75, 0.0]], requires_grad=True)
+    q, avail = th.tensor([[[1.0, 2.0, 3.0]], [[0.5, 4.0, 3.0]], [[2.0, 1.0, 5.0]]]), th.ones(1, 3, dtype=th.bool)
+    logs = probs.detach().clamp(min=1e-20).log()
+    soft_cost(probs, logs, q, avail, th.tensor([2.0])).sum().backward()
+    expected = 2.0 * logs - q.amin(0) + th.tensor([[2.0, 2.0, 0.0]])
+    th.testing.assert_close(probs.grad, expected)

@@ -4,10 +4,15 @@ import numba as nb
 import numpy as np
 import pytest
 
-from modules.lanes import elementwise
+from modules.lanes import LOWEST, elementwise, folded
 
 FORMULA = elementwise(lambda x, y: (2.0 * x * y + 1.0, (1.0 - x) / (y * y + 0.5)))
 BOUNDED = elementwise(lambda x, y: (x.within(1.5), x.where_positive(y)))
+
+FUNCTIONS = elementwise(lambda x, y: (x.exp(), y.log(), x.or_less(y), x.at_least(0.5)))
+CHOSEN = elementwise(lambda x, ok, bound: ((x * bound).where(ok, -1.0), bound.where(x > 0.25, x)))
+SUM = folded(lambda x, ok: ((x * x).where(ok, 0.0), 2.0 * x), "sum")
+MAXIMUM = folded(lambda x: (x,), "max")
 
 
 @nb.njit
@@ -57,3 +62,60 @@ def test_not_a_number_is_not_hidden():
     bounded(5, x, y, a, b)
     np.testing.assert_array_equal(a, np.array([np.nan, 1.5, -1.5, 1, 1.5], np.float32))
     np.testing.assert_array_equal(b, np.array([np.nan, 9, 0, 0, 5], np.float32))
+
+
+@nb.njit
+def functions(size, x, y, out):
+    FUNCTIONS(size, ((x, 0), (y, 0)), ((out[0], 0), (out[1], 0), (out[2], 0), (out[3], 0)))
+
+
+@nb.njit
+def chosen(size, x, ok, bound, out):
+    CHOSEN(size, ((x, 0), (ok, 0), bound), ((out[0], 0), (out[1], 0)))
+
+
+@nb.njit
+def folds(size, x, ok, out):
+    return SUM(size, ((x, 1), (ok, 1)), ((out, 0),)), MAXIMUM(size, ((x, 1),), ())
+
+
+def test_exponential_and_logarithm():
+    """To 2e-7 over their range; what is below it is 0, what is not a number stays one."""
+    x = np.concatenate((np.linspace(-87, 88, 100_001), [0.0, -87.5, -1e30, -np.inf, np.nan])).astype(np.float32)
+    y = np.concatenate((np.logspace(-37.9, 38.5, 100_003), [1.0, 2.0, np.nan])).astype(np.float32)
+    y[:50_000] = np.linspace(0.5, 2.0, 50_000)
+    out = np.empty((4, len(x)), np.float32)
+    functions(len(x), x, y, out)
+    np.testing.assert_allclose(out[0][:-4], np.exp(x[:-4].astype(np.float64)), rtol=2e-7)
+    np.testing.assert_array_equal(out[0][-5:], np.array([1, 0, 0, 0, np.nan], np.float32))
+    np.testing.assert_allclose(out[1], np.log(y.astype(np.float64)), rtol=2e-7, atol=2e-8)
+    np.testing.assert_array_equal(out[2], np.minimum(x, y))  # NaN if either is
+    np.testing.assert_array_equal(out[3], np.maximum(x, np.float32(0.5)))
+
+
+@pytest.mark.parametrize("size", [1, 5, 16, 50])
+def test_conditions_and_numbers_for_all(size):
+    """Truth values come as an array or from a comparison."""
+    x = np.random.default_rng(size).standard_normal(size, np.float32)
+    ok, out = x * 7 % 1 < 0.5, np.empty((2, size), np.float32)
+    chosen(size, x, ok, np.float32(3.0), out)
+    np.testing.assert_array_equal(out[0], np.where(ok, x * np.float32(3.0), np.float32(-1.0)))
+    np.testing.assert_array_equal(out[1], np.where(x > np.float32(0.25), np.float32(3.0), x))
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 18, 32, 75, 200])
+def test_sums_and_maxima(size):
+    """Of all numbers once; of none 0 and LOWEST; other results are written. A maximum passes over NaN."""
+    rng = np.random.default_rng(size)
+    x, ok, out = (
+        rng.standard_normal(size + 2, np.float32) - 5,
+        rng.random(size + 2) < 0.5,
+        np.full(size + 1, 7, np.float32),
+    )
+    total, top = folds(size, x, ok, out)
+    inside = x[1 : size + 1]
+    np.testing.assert_allclose(total, (inside.astype(np.float64) ** 2)[ok[1 : size + 1]].sum(), rtol=1e-5)
+    assert top == (inside.max() if size else np.float32(LOWEST))
+    np.testing.assert_array_equal(out, [*(2 * inside), 7])
+    x[1:3] = np.nan
+    assert folds(size, x, ok, out)[1] == (x[3 : size + 1].max() if size > 2 else np.float32(LOWEST))

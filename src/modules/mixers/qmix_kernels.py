@@ -12,13 +12,23 @@ import numpy as np
 
 from modules.compiled import FAST, cached, mine
 from modules.dense_kernels import ROWS, add_rows, finish, through_relu
-from modules.softmax_kernels import ONE, SUMS, ZERO, F, exponential
+from modules.lanes import Lane, elementwise
 from modules.tiles import multiply
 
+F = np.float32
+ZERO, ONE = F(0.0), F(1.0)
 
-@nb.njit(fastmath=SUMS)
+
+def _elu(x: Lane) -> tuple[Lane, ...]:
+    return (x.where(x > 0.0, x.exp() - 1.0),)  # NaN stays NaN
+
+
+_ELU = elementwise(_elu)
+
+
+@nb.njit(fastmath=FAST | {"reassoc"})
 def _dot(x, y):  # type: ignore[no-untyped-def]
-    total = ZERO
+    total = ZERO  # summed in an order that depends on the length alone
     for j in range(len(x)):
         total += x[j] * y[j]
     return total
@@ -36,9 +46,8 @@ def _slope(x, absolute):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(inline="always", fastmath=FAST)
-def _hidden(q, weights, bias, absolute, out, spare):  # type: ignore[no-untyped-def]
-    """`out [E]` = ELU(|w_1|^T q + b_1) of one row; `spare` is memory for (int32, float32, float32) `[E]`."""
-    bits, below, power = spare
+def _hidden(q, weights, bias, absolute, out):  # type: ignore[no-untyped-def]
+    """`out [E]` = ELU(|w_1|^T q + b_1) of one row."""
     units = len(out)
     for e in range(units):
         out[e] = bias[e]
@@ -46,11 +55,7 @@ def _hidden(q, weights, bias, absolute, out, spare):  # type: ignore[no-untyped-
         value, own = q[i], weights[i * units : (i + 1) * units]
         for e in range(units):
             out[e] += value * _weight(own[e], absolute)
-    for e in range(units):
-        below[e] = ZERO if out[e] > ZERO else out[e]  # NaN stays NaN
-    exponential(below, power, bits, bits.view(F))
-    for e in range(units):
-        out[e] = out[e] if out[e] > ZERO else power[e] - ONE
+    _ELU(units, ((out, 0),), ((out, 0),))
 
 
 @cached
@@ -70,7 +75,7 @@ def forward(part, absolute, given, weights, biases, kept, out):  # type: ignore[
     (q, state), (w_first, w_1, w_2, w_v), (b_first, b_1, b_2, b_v) = given, weights, biases
     layer, maps_1, maps_2, hidden = kept
     (n_hidden, width), units, (inner, every) = w_1.shape, len(w_v), w_first.shape
-    spare = np.empty(units, np.int32), np.empty(units, F), np.empty(units, F)
+    spare = np.empty(units, F)
     begin, end = mine(part, len(out))
     for start in range(begin, end, ROWS):
         rows, here = min(ROWS, end - start), start if len(layer) == len(out) else part[0] * ROWS
@@ -89,11 +94,11 @@ def forward(part, absolute, given, weights, biases, kept, out):  # type: ignore[
         for m in range(rows):
             r = here + m
             row = layer[r]
-            _hidden(q[start + m], maps_1[r], row[every - units :], absolute, hidden[r], spare)
+            _hidden(q[start + m], maps_1[r], row[every - units :], absolute, hidden[r])
             for e in range(units):
-                spare[1][e] = _weight(maps_2[r, e], absolute)
+                spare[e] = _weight(maps_2[r, e], absolute)
             v = _dot(row[2 * n_hidden : 2 * n_hidden + units], w_v) + b_v[0]
-            out[start + m] = v + _dot(hidden[r], spare[1])
+            out[start + m] = v + _dot(hidden[r], spare)
 
 
 @nb.njit(inline="always", fastmath=FAST)
