@@ -41,9 +41,8 @@ class _SoftCost(th.autograd.Function):
     def forward(ctx: Any, probs: Tensor, logs: Tensor, values: Tensor, avail: Tensor, alpha: Tensor) -> Tensor:
         order, wanted = memory_order(probs), ctx.needs_input_grad[0]
         every = values.permute(0, *(axis + 1 for axis in order)).reshape(len(values), -1, probs.shape[-1])
-        (out, memory), (slopes, rows) = (
-            empty_rows(shape, order) for shape in (probs.shape[:-1], probs.shape if wanted else (0,))
-        )
+        (out, memory), asked = empty_rows(probs.shape[:-1], order), probs.shape if wanted else th.Size([0])
+        slopes, rows = empty_rows(asked, order)
         policy, q = (rows_of(probs, order), rows_of(logs, order)), every.contiguous().numpy()
         known = policy, q, rows_of(avail, order), numbers_of(alpha.expand(out.shape), order)
         written = _flat(memory), rows.view(-1, probs.shape[-1]).numpy()

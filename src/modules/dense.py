@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from modules import dense_kernels
 from modules.compiled import arrays
+from modules.part_sums import PartSums
 from utils.threads import parts_for, share, takes_kernels
 
 TALL = 256  # rows from which the kernels are worth their call; more than a block of theirs has
@@ -69,22 +70,21 @@ class _Chain(th.autograd.Function):
         x, ones, *saved = ctx.saved_tensors
         weights, outs = saved[: len(saved) // 2], saved[len(saved) // 2 :]
         parts, (groups, n_in, n_out) = parts_for(2 * x.shape[1] * sum(w.numel() for w in weights)), weights[0].shape
-        sizes = [x.shape[2], *(w.shape[1] for w in weights[1:])]
-        d_weights = [
-            w.new_zeros(len(parts), groups, w.shape[2], size) for w, size in zip(weights, sizes, strict=True)
-        ]  # transposed
-        d_biases = [w.new_zeros(len(parts), groups, 1, w.shape[2]) for w in weights]
-        d_ones = grad.new_zeros(len(parts), groups, n_in - x.shape[2], n_out)
+        inputs = [x.shape[2], *(w.shape[1] for w in weights[1:])]
+        transposed = [(groups, w.shape[2], size) for w, size in zip(weights, inputs, strict=True)]
+        biases, ones_of = [(groups, 1, w.shape[2]) for w in weights], (groups, n_in - x.shape[2], n_out)
+        sums, count = PartSums(parts, [*transposed, *biases, ones_of]), len(weights)
         d_x = th.empty_like(x) if ctx.needs_input_grad[0] else x.new_empty(len(x), 0, x.shape[2])
         first, *others = (w.transpose(1, 2) for w in weights)
         first = first if ctx.needs_input_grad[0] else first[..., :0]  # for d_x alone
         turned = arrays([w.contiguous() for w in (first, *others)])
-        sums = (arrays(d_weights), arrays(d_biases), d_ones.numpy())
+        added = sums.arrays[:count], sums.arrays[count:-1], sums.arrays[-1]
         known, rows = (x.numpy(), ones.numpy(), arrays(outs)), grad.contiguous().numpy()
-        share(dense_kernels.backward, parts, turned, ctx.relu, known, rows, d_x.numpy(), sums)
-        first, *totals = [total.sum(0).transpose(1, 2) for total in d_weights] + [total.sum(0) for total in d_biases]
-        first = th.cat((first, d_ones.sum(0)), 1) if d_ones.shape[2] > 0 else first
-        return d_x if ctx.needs_input_grad[0] else None, None, None, None, first, *totals
+        share(dense_kernels.backward, parts, turned, ctx.relu, known, rows, d_x.numpy(), added)
+        *totals, d_ones = sums.total()
+        d_first, *d_weights = (total.transpose(1, 2) for total in totals[:count])
+        d_first = th.cat((d_first, d_ones), 1) if d_ones.shape[1] > 0 else d_first
+        return d_x if ctx.needs_input_grad[0] else None, None, None, None, d_first, *d_weights, *totals[count:]
 
 
 def chain(x: Tensor | Packed, weights: Sequence[Tensor], biases: Sequence[Tensor], relu: bool = False) -> Tensor:

@@ -168,7 +168,7 @@ def elementwise(formula: Formula) -> Callable[..., None]:
     return made
 
 
-def folded(formula: Formula, kind: str) -> Callable[..., float]:
+def folded(formula: Formula, kind: str) -> Callable[..., Any]:
     """As `elementwise`, but the formula's first result is summed up (`kind` "sum") or its maximum ("max") returned.
 
     The order of a sum depends on `size` and the processor alone. A maximum is LOWEST at least, and passes over NaN.
@@ -199,7 +199,7 @@ def folded(formula: Formula, kind: str) -> Callable[..., float]:
 
         return signature, emit
 
-    made: Callable[..., float] = loop
+    made: Callable[..., Any] = loop
     return made
 
 

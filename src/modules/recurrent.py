@@ -19,6 +19,7 @@ from torch.autograd.function import once_differentiable
 from modules import recurrent_kernels as kernels
 from modules.compiled import arrays
 from modules.dense import Packed
+from modules.part_sums import PartSums
 from utils.threads import parts_for, share
 
 Layer = tuple[Tensor, Tensor]  # weights `[G,I,O]`, biases `[G,1,O]`
@@ -77,13 +78,13 @@ class _Recurrent(th.autograd.Function):
             *((layer, x.shape[2] if layer else 0), (w_first.shape[1] - x.shape[2] if layer else 0, layer), (layer,)),
             *((n_in, 3 * size), (size, 3 * size), (4 * size,), (n_out, size), (n_out,)),
         )
-        sums = [grad.new_zeros(len(parts), groups, *shape) for shape in shapes]
+        sums = PartSums(parts, [(groups, *shape) for shape in shapes])
         d_x = x.new_empty(groups, x.shape[1] if wanted else 0, n_in)
         d_h = grad.new_zeros(groups, int(ctx.counts[0]), size)
         turned = [w.transpose(1, 2).contiguous() for w in (w_in, w_hidden.roll(size, -1), w_last)]
-        passed = arrays(turned), arrays(known), grad.contiguous().numpy(), arrays((d_x, d_h)), arrays(sums)
+        passed = arrays(turned), arrays(known), grad.contiguous().numpy(), arrays((d_x, d_h)), sums.arrays
         share(kernels.backward, parts, ctx.counts, *passed)
-        d_first, d_ones, d_layer, d_in, d_hidden, d_bias, d_last, d_out = (total.sum(0) for total in sums)
+        d_first, d_ones, d_layer, d_in, d_hidden, d_bias, d_last, d_out = sums.total()
         d_first, d_layer = th.cat((d_first.transpose(1, 2), d_ones), 1), d_layer.unsqueeze(1)
         d_bias = d_bias.unsqueeze(1)
         cell = d_in, d_bias[..., size:], d_hidden.roll(-size, -1), d_bias[..., : 3 * size].roll(-size, -1)

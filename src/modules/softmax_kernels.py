@@ -121,14 +121,8 @@ def mixture_backward(part, known, avail, sizes, grads, out):  # type: ignore[no-
     `known` is (softmax over all, probabilities, sums); the rest as in `mixture`.
     """
     (plain, probs, sums), (grad_probs, grad_logs), (epsilon, tiny), width = known, grads, sizes, avail.shape[1]
-    q, p, d_p, d_log, ok = (
-        plain.reshape(-1),
-        probs.reshape(-1),
-        grad_probs.reshape(-1),
-        grad_logs.reshape(-1),
-        avail.reshape(-1),
-    )
-    d, logits = np.empty(width, F), out.reshape(-1)
+    q, p, ok, d, logits = plain.reshape(-1), probs.reshape(-1), avail.reshape(-1), np.empty(width, F), out.reshape(-1)
+    d_p, d_log = grad_probs.reshape(-1), grad_logs.reshape(-1)
     begin, end = mine(part, len(plain))
     for r in range(begin, end):
         at = r * width

@@ -105,15 +105,20 @@ except RuntimeError:  # numba found no writable folder for its cache
 _addresses: dict[tuple[Any, bytes], int] = {}
 
 
-def known(function: Any, args: tuple[Any, ...]) -> bool:
-    """Whether `function` was called with arguments of these types before."""
-    return (function, _dispatcher.compute_fingerprint(args)) in _addresses
+def key_of(function: Any, args: tuple[Any, ...]) -> tuple[Any, bytes]:
+    """What `launch` knows compiled code by: the function, and the types of its arguments."""
+    return function, _dispatcher.compute_fingerprint(args)
 
 
-def _address(function: Any, args: tuple[Any, ...]) -> int:
+def known(key: tuple[Any, bytes]) -> bool:
+    """Whether the function was called with arguments of these types before."""
+    return key in _addresses
+
+
+def _address(key: tuple[Any, bytes], args: tuple[Any, ...]) -> int:
     """Where the code of numba's `function(part, *args)` is; compiled (or found in numba's cache) at the first call."""
-    key = function, _dispatcher.compute_fingerprint(args)
     if key not in _addresses:
+        function, _ = key
         kinds = (PART, *(function.typeof_pyval(arg) for arg in args))
         function.compile(kinds)
         compiled = function.overloads[kinds]
@@ -121,11 +126,12 @@ def _address(function: Any, args: tuple[Any, ...]) -> int:
     return _addresses[key]
 
 
-def launch(function: Any, openmp: int, parts: np.ndarray, threads: int, args: tuple[Any, ...]) -> None:
+def launch(key: tuple[Any, bytes], openmp: int, parts: np.ndarray, threads: int, args: tuple[Any, ...]) -> None:
     """Call `function(part, *args)` for every part; returns when all are done.
 
     Args:
-        function: compiled by numba, returns nothing, and raises nothing but for want of memory.
+        key: `key_of` a function compiled by numba, which returns nothing and raises nothing but for want of memory, and
+            of these arguments.
         openmp: address of GNU OpenMP's `GOMP_parallel`; not used with one thread.
         parts: int64 `[parts,4]`.
         threads: how many.
@@ -134,5 +140,5 @@ def launch(function: Any, openmp: int, parts: np.ndarray, threads: int, args: tu
     Raises:
         MemoryError: there was none left for what a function needs.
     """
-    if _launcher(_address(function, args), openmp, parts, threads, args) > 0:
-        raise MemoryError(f"{function.__name__}: no memory left for a compiled kernel")
+    if _launcher(_address(key, args), openmp, parts, threads, args) > 0:
+        raise MemoryError(f"{key[0].__name__}: no memory left for a compiled kernel")

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch as th
 
-from utils.launch import known, launch
+from utils.launch import key_of, known, launch
 from utils.timehelper import note_if_slow
 
 COMPILING = "learner: compiling its kernels, once for this version (about a minute; cached afterwards)"
@@ -74,8 +74,9 @@ def share(kernel: Callable[..., None], parts: Parts, *args: Any) -> None:
     """
     openmp = _gomp_parallel()
     threads = min(len(parts), th.get_num_threads()) if openmp else 1
-    with nullcontext() if known(kernel, args) else note_if_slow(COMPILING):  # its first call in this process
-        launch(kernel, openmp, _table(parts), threads, args)
+    key = key_of(kernel, args)
+    with nullcontext() if known(key) else note_if_slow(COMPILING):  # its first call in this process
+        launch(key, openmp, _table(parts), threads, args)
 
 
 @cache

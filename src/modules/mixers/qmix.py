@@ -15,6 +15,7 @@ from modules.compiled import arrays
 from modules.layers import Linear, mlp
 from modules.mixers import qmix_kernels
 from modules.mixers.mixer import Mixer, MixerShape
+from modules.part_sums import PartSums
 from utils.threads import parts_for, share, takes_kernels
 
 HYPER_HIDDEN = 64  # hidden units of the two weight hypernetworks, as in the second PyMARL release
@@ -61,11 +62,11 @@ class _Mixer(th.autograd.Function):
         shapes = [(layer.shape[1], state.shape[1]), *(w.shape for w in (w_1, w_2)), w_v.shape[1:]]
         shapes += [(shape[0],) for shape in shapes[:3]] + [(1,)]
         parts = parts_for(2 * len(q) * sum(math.prod(shape) for shape in shapes))
-        sums, d_q = [q.new_zeros(len(parts), *shape) for shape in shapes], th.empty_like(q)
+        sums, d_q = PartSums(parts, shapes), th.empty_like(q)
         weights = arrays((w_1.contiguous(), w_2.contiguous(), w_v.reshape(-1)))
-        passed = (ctx.absolute, arrays(known), weights, rows.numpy(), d_q.numpy(), arrays(sums))
+        passed = (ctx.absolute, arrays(known), weights, rows.numpy(), d_q.numpy(), sums.arrays)
         share(qmix_kernels.backward, parts, *passed)
-        totals = [total.sum(0) for total in sums]
+        totals = sums.total()
         totals[3] = totals[3].view(1, -1)
         return None, None, d_q.view(ctx.shape), None, *totals
 
