@@ -15,12 +15,13 @@ import torch as th
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from modules import dense_kernels
+from modules import dense_kernels, turn_kernels
 from modules.compiled import arrays
 from modules.part_sums import PartSums
 from utils.threads import parts_for, share, takes_kernels
 
 TALL = 256  # rows from which the kernels are worth their call; more than a block of theirs has
+TURNING = 16  # multiply-adds that copying a number of a transposed matrix takes as long as
 
 
 def tall(x: Tensor, rows: int) -> bool:
@@ -46,13 +47,22 @@ def numbers_alone(x: Tensor) -> Packed:
     return Packed(x, th.empty(len(x), x.shape[1], 0, dtype=th.int64))
 
 
+def in_rows(weight: Tensor) -> Tensor:
+    """`weight [G,I,O]` without gaps in memory; PyTorch takes 3 ns a number to copy what lies transposed."""
+    if weight.is_contiguous() or not weight.transpose(1, 2).is_contiguous() or not takes_kernels(weight):
+        return weight.contiguous()
+    out = weight.new_empty(weight.shape)
+    share(turn_kernels.turn, parts_for(TURNING * weight.numel()), weight.transpose(1, 2).numpy(), out.numpy())
+    return out
+
+
 class _Chain(th.autograd.Function):
     """Maps one after the other in one node of the graph; `parameters` are all weights, then all biases."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, ones: Tensor, relu: bool, keep: bool, *parameters: Tensor) -> Tensor:
         count, rows, x = len(parameters) // 2, x.shape[1], x.contiguous()
-        weights, biases = [w.contiguous() for w in parameters[:count]], [b.flatten(1) for b in parameters[count:]]
+        weights, biases = [in_rows(w) for w in parameters[:count]], [b.flatten(1) for b in parameters[count:]]
         parts = parts_for(rows * sum(w.numel() for w in weights))
         shapes = [(len(w), rows, w.shape[2]) for w in weights]
         if not keep:
@@ -77,7 +87,7 @@ class _Chain(th.autograd.Function):
         d_x = th.empty_like(x) if ctx.needs_input_grad[0] else x.new_empty(len(x), 0, x.shape[2])
         first, *others = (w.transpose(1, 2) for w in weights)
         first = first if ctx.needs_input_grad[0] else first[..., :0]  # for d_x alone
-        turned = arrays([w.contiguous() for w in (first, *others)])
+        turned = arrays([in_rows(w) for w in (first, *others)])
         added = sums.arrays[:count], sums.arrays[count:-1], sums.arrays[-1]
         known, rows = (x.numpy(), ones.numpy(), arrays(outs)), grad.contiguous().numpy()
         share(dense_kernels.backward, parts, turned, ctx.relu, known, rows, d_x.numpy(), added)

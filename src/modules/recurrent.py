@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from modules import recurrent_kernels as kernels
 from modules.compiled import arrays
-from modules.dense import Packed
+from modules.dense import Packed, in_rows
 from modules.part_sums import PartSums
 from utils.threads import parts_for, share
 
@@ -81,7 +81,7 @@ class _Recurrent(th.autograd.Function):
         sums = PartSums(parts, [(groups, *shape) for shape in shapes])
         d_x = x.new_empty(groups, x.shape[1] if wanted else 0, n_in)
         d_h = grad.new_zeros(groups, int(ctx.counts[0]), size)
-        turned = [w.transpose(1, 2).contiguous() for w in (w_in, w_hidden.roll(size, -1), w_last)]
+        turned = [in_rows(w.transpose(1, 2)) for w in (w_in, w_hidden.roll(size, -1), w_last)]
         passed = arrays(turned), arrays(known), grad.contiguous().numpy(), arrays((d_x, d_h)), sums.arrays
         share(kernels.backward, parts, ctx.counts, *passed)
         d_first, d_ones, d_layer, d_in, d_hidden, d_bias, d_last, d_out = sums.total()

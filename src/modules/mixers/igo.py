@@ -8,17 +8,22 @@ Shape legend: B episodes, T steps, N agents, S state, U encoded action, P heads.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch as th
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
-from components.inputs import Inputs, full, joined
+from components.inputs import AgentInputs, Inputs, full, joined
+from modules.compiled import arrays
+from modules.dense import in_rows, tall
 from modules.layers import MLP, mlp, side_by_side
-from modules.mixers.heads import gated_sum
+from modules.mixers import igo_kernels
 from modules.mixers.mixer import Mixer, MixerShape
+from modules.part_sums import PartSums
 from utils.errors import UserError
+from utils.threads import parts_for, share
 
 LAMBDA_HIDDEN = 64  # units of the hidden layers of the MLP lambda network
 LAMBDA_FLOOR = 1e-3  # keeps lambda_i > 0 where softplus underflows
@@ -52,7 +57,10 @@ class HeadLambda(nn.Module):
         maps = side_by_side(state, weights, biases).unflatten(-1, (len(nets), -1))  # [B,T,K,P+2PN]
         taken = side_by_side(joined(actions), [of_actions for _, of_actions in parts])
         taken = taken.view(*maps.shape[:-1], -1)  # [B,T,K,PN]
-        return gated_sum(maps, taken, nets[0].n_agents)
+        count = taken.shape[-1]
+        keys, own, joint = maps.split([count // nets[0].n_agents, count, count], dim=-1)
+        gates = (th.sigmoid(own) * th.sigmoid(joint + taken)).unflatten(-1, (-1, nets[0].n_agents))
+        return (keys.abs().unsqueeze(-1) * gates).sum(-2).movedim(-2, 0)
 
 
 class MLPLambda(nn.Module):
@@ -102,6 +110,56 @@ def make_lambda_net(shape: MixerShape) -> HeadLambda | MLPLambda:
     return HeadLambda(shape)
 
 
+class _HeadMixer(th.autograd.Function):
+    """`IGOMixer` of K members whose lambda_i are `HeadLambda`s, in one node; float32 on the CPU.
+
+    `q` and `v` are `[K,R,N]`, `state` `[R,S]`, `ones [R,N,J]` places among each agent's U actions, -1: none; for each
+    member follow the weights of k_p, a_pi, c_pi and of both maps of V(s), for each their biases in the same order.
+    State and v get no gradient.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, keep: bool, q: Tensor, v: Tensor, state: Tensor, ones: Tensor, *layers: Tensor) -> Tensor:
+        q, v, state, ones = (x.contiguous() for x in (q, v, state, ones))
+        (members, rows, _), count = q.shape, len(layers) // 2
+        key, agents, action, units, last = (layers[k:count:5] for k in range(5))
+        each = [
+            th.cat((*some, of_joint[:, : state.shape[1]], first))
+            for *some, of_joint, first in zip(key, agents, action, units, strict=True)
+        ]
+        taken = th.cat([of_joint[:, state.shape[1] :] for of_joint in action])
+        biases = [x for k in range(members) for x in layers[count + 5 * k : count + 5 * k + 4]], layers[count + 4 :: 5]
+        weights = *(in_rows(w.t().unsqueeze(0)).squeeze(0) for w in (th.cat(each), taken)), th.cat(last)
+        parts = parts_for(rows * weights[0].numel())
+        layer = q.new_empty(rows if keep else igo_kernels.ROWS * len(parts), weights[0].shape[1])
+        given, out = (state, ones, q, v), q.new_empty(members, rows)
+        passed = arrays(given), arrays(weights), arrays([th.cat(list(some)) for some in biases])
+        share(igo_kernels.forward, parts, len(key[0]), *passed, layer.numpy(), out.numpy())
+        ctx.save_for_backward(state, ones, q, v, layer, weights[2])
+        ctx.sizes = len(key[0]), len(taken) // members, taken.shape[1], len(units[0])
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        *known, last = ctx.saved_tensors
+        (state, _, q, _, layer), (n_heads, count, joint, n_units) = known, ctx.sizes
+        every, members = layer.shape[1], len(q)
+        parts = parts_for(2 * len(state) * every * state.shape[1])
+        shapes = (every, state.shape[1]), (joint, members * count), (members, n_units), (every,), (members,)
+        sums, d_q = PartSums(parts, shapes), th.empty_like(q)
+        passed = arrays(known), last.numpy(), grad.contiguous().numpy(), d_q.numpy(), sums.arrays
+        share(igo_kernels.backward, parts, n_heads, *passed)
+        first, taken, d_last, b_first, b_last = sums.total()
+        sizes, weights, biases = [n_heads, count, count, n_units], [], []
+        for k, (of_first, bias) in enumerate(zip(first.chunk(members), b_first.chunk(members), strict=True)):
+            key, agents, of_state, units = of_first.split(sizes)
+            action = th.cat((of_state, taken[:, k * count : (k + 1) * count].t()), 1)
+            weights += [key, agents, action, units, d_last[k : k + 1]]
+            biases += [*bias.split(sizes), b_last[k : k + 1]]
+        return None, d_q, None, None, None, *weights, *biases
+
+
 class IGOMixer(Mixer):
     """Eq. (7) with V_jt = V(s) + sum_i V_i, written so that each Q_i receives gradient exactly 1.
 
@@ -113,6 +171,7 @@ class IGOMixer(Mixer):
     """
 
     uses = frozenset({"actions", "baseline"})
+    compiled: ClassVar[bool] = True  # whether the CPU's kernels are of this formula
 
     def __init__(self, shape: MixerShape) -> None:
         super().__init__(shape)
@@ -126,20 +185,20 @@ class IGOMixer(Mixer):
 
     def mix(self, utilities: Tensor, state: Tensor, actions: Inputs | None, baseline: Tensor | None) -> Tensor:
         """`[B,T,N]` -> `[B,T,1]`."""
-        assert actions is not None
         assert baseline is not None
-        return self.joint(utilities, baseline, self.lambda_weights(state, actions), self.v(state))
+        return self.mix_all([self], utilities.unsqueeze(0), state, actions, baseline.unsqueeze(0)).squeeze(0)
 
     @classmethod
     def mix_all(
         cls, mixers: Sequence[Any], utilities: Tensor, state: Tensor, actions: Inputs | None, baseline: Tensor | None
     ) -> Tensor:
         """The networks of all members at once."""
-        if len(mixers) == 1:
-            return super().mix_all(mixers, utilities, state, actions, baseline)
         assert actions is not None
         assert baseline is not None
-        nets = [mixer.lambda_net for mixer in mixers]
+        nets, rows = [mixer.lambda_net for mixer in mixers], state.shape[0] * state.shape[1]
+        heads = cls.compiled and isinstance(nets[0], HeadLambda) and not state.requires_grad and tall(utilities, rows)
+        if heads and isinstance(actions, AgentInputs) and actions.numbers.shape[-1] == 0:
+            return _together(mixers, utilities, state, actions.ones, baseline)
         weights, value = nets[0].together(nets, state, actions), MLP.together([mixer.v for mixer in mixers], state)
         return cls.joint(utilities, baseline, weights, value)
 
@@ -150,8 +209,24 @@ class IGOMixer(Mixer):
         return utilities.sum(-1, keepdim=True) + value + correction.sum(-1, keepdim=True)
 
 
+def _together(mixers: Sequence[Any], utilities: Tensor, state: Tensor, ones: Tensor, baseline: Tensor) -> Tensor:
+    """`IGOMixer.mix_all` by the kernels, of places of actions `ones [B,T,N,J]`."""
+    members = [
+        [mixer.lambda_net.key, mixer.lambda_net.agents, mixer.lambda_net.action, mixer.v[0], mixer.v[-1]]
+        for mixer in mixers
+    ]
+    layers = [layer for some in members for layer in some]
+    every = [*(layer.weight for layer in layers), *(layer.bias for layer in layers)]
+    keep = th.is_grad_enabled() and any(x.requires_grad for x in (utilities, *every))
+    given = (*(x.flatten(1, 2) for x in (utilities, baseline)), *(x.flatten(0, 1) for x in (state, ones)))
+    out: Tensor = _HeadMixer.apply(keep, *given, *every)
+    return out.view(*utilities.shape[:-1], 1)
+
+
 class LiteralIGOMixer(IGOMixer):
     """Eq. (7) differentiated as printed: Q_jt = sum_i lambda_i [Q_i - sg V_i] + V_jt(s). For the ablation."""
+
+    compiled = False
 
     @staticmethod
     def joint(utilities: Tensor, baseline: Tensor, weights: Tensor, value: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from components.inputs import Inputs
 from modules.compiled import arrays
+from modules.dense import in_rows
 from modules.layers import Linear, mlp
 from modules.mixers import qmix_kernels
 from modules.mixers.mixer import Mixer, MixerShape
@@ -44,7 +45,7 @@ class _Mixer(th.autograd.Function):
     @staticmethod
     def forward(ctx: Any, absolute: bool, keep: bool, utilities: Tensor, state: Tensor, *layers: Tensor) -> Tensor:
         (q, states), count = (x.reshape(-1, x.shape[-1]).contiguous() for x in (utilities, state)), len(layers) // 2
-        weights, biases = [w.t().contiguous() for w in layers[:count]], layers[count:]
+        weights, biases = [in_rows(w.t().unsqueeze(0)).squeeze(0) for w in layers[:count]], layers[count:]
         parts = parts_for(len(q) * sum(w.numel() for w in weights))
         rows, (first, of_1, of_2, of_v) = len(q) if keep else qmix_kernels.ROWS * len(parts), weights
         kept = [q.new_empty(rows, size) for size in (first.shape[1], of_1.shape[1], len(of_v), len(of_v))]
