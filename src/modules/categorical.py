@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
 from modules import softmax_kernels as kernels
-from modules.rows import empty_rows, memory_order, numbers_of, rows_of, shared_rows
+from modules.rows import empty_rows, memory_order, numbers_of, rows_of, shared_numbers, shared_rows
 from utils.threads import parts_for, share, takes_kernels
 
 COST = 64  # of one number in these kernels, in multiply-adds
@@ -149,8 +149,8 @@ def soft_maximum(values: Tensor, avail: Tensor, alpha: Tensor) -> Tensor:
     if takes_kernels(values) and not (th.is_grad_enabled() and (values.requires_grad or alpha.requires_grad)):
         order = memory_order(values)
         out, memory = empty_rows(shape[:-1], order)
-        every = alpha.to(th.float32).expand(shape[:-1])
-        arrays = (rows_of(values, order), shared_rows(avail.expand(shape), order), numbers_of(every, order))
+        every = shared_numbers(alpha.to(th.float32).expand(shape[:-1]), order)
+        arrays = (rows_of(values, order), shared_rows(avail.expand(shape), order), every)
         share(kernels.soft_maximum, parts_for(COST * values.numel()), *arrays, memory.view(-1).numpy())
         return out
     scaled = (values / alpha.unsqueeze(-1)).masked_fill(~avail, th.finfo(values.dtype).min)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from modules import choice_kernels as kernels
-from modules.rows import empty_rows, memory_order, numbers_of, rows_of
+from modules.rows import empty_rows, memory_order, numbers_of, rows_of, shared_numbers
 from utils.threads import parts_for, share, takes_kernels
 
 COST = 16  # of one number in these kernels, in multiply-adds
@@ -23,7 +23,7 @@ class _Taken(th.autograd.Function):
     def forward(ctx: Any, values: Tensor, actions: Tensor) -> Tensor:
         order = memory_order(values)
         out, memory = empty_rows(values.shape[:-1], order)
-        ctx.actions, ctx.order, ctx.shape = numbers_of(actions, order), order, values.shape
+        ctx.actions, ctx.order, ctx.shape = shared_numbers(actions, order), order, values.shape
         share(kernels.taken, parts_for(COST * memory.numel()), rows_of(values, order), ctx.actions, _flat(memory))
         return out
 
@@ -92,7 +92,7 @@ def soft_cost(probs: Tensor, log_probs: Tensor, values: Tensor, avail: Tensor, a
         alpha: broadcast with `[...]`.
     """
     if takes_kernels(probs):
-        out: Tensor = _SoftCost.apply(probs, log_probs, values.detach(), avail, alpha.to(th.float32))
+        out: Tensor = _SoftCost.apply(probs, log_probs.detach(), values.detach(), avail, alpha.to(th.float32))
         return out
     costs = alpha.unsqueeze(-1) * log_probs - values.detach().amin(0)
     return (probs * costs.masked_fill(~avail, 0.0)).sum(-1)

@@ -31,21 +31,25 @@ _SEEN = folded(lambda x, ok: 2 * (x.where(ok, LOWEST),), "max")
 
 @cached
 def taken(part, values, actions, out):  # type: ignore[no-untyped-def]
-    """`out [R]`: `values [R,A]` of `actions [R]` (int64)."""
+    """`out [R]`: `values [R,A]` of `actions [R']` (int64), row r of that of row r % R'."""
     begin, end = mine(part, len(out))
+    own = begin % len(actions)
     for r in range(begin, end):
-        out[r] = values[r, actions[r]]
+        out[r] = values[r, actions[own]]
+        own = own + 1 if own + 1 < len(actions) else 0
 
 
 @cached
 def taken_backward(part, grad, actions, out):  # type: ignore[no-untyped-def]
-    """`out [R,A]`: `grad [R]` at the actions, else 0."""
+    """`out [R,A]`: `grad [R]` at the actions, else 0; see `taken`."""
     begin, end = mine(part, len(out))
     flat, width = out.reshape(-1), out.shape[1]
     for i in range(begin * width, end * width):
         flat[i] = ZERO
+    own = begin % len(actions)
     for r in range(begin, end):
-        out[r, actions[r]] = grad[r]
+        out[r, actions[own]] = grad[r]
+        own = own + 1 if own + 1 < len(actions) else 0
 
 
 @cached

@@ -10,6 +10,7 @@ from typing import Any
 
 import numba as nb
 import numpy as np
+from numba import literal_unroll
 from torch import Tensor
 
 FAST = {"contract", "arcp", "nsz"}  # fused multiply-add; no reordering, so results do not depend on width
@@ -38,6 +39,13 @@ def cached(function: Callable[..., None], fastmath: set[str] | bool = FAST) -> C
 def mine(part, rows):  # type: ignore[no-untyped-def]
     """First and last row (exclusive) of `part`, see `utils/threads.py`."""
     return rows * part[1] // part[3], rows * part[2] // part[3]
+
+
+@nb.njit
+def cleared(number, sums):  # type: ignore[no-untyped-def]
+    """Zeros for the part `number` of every array of a tuple, `[parts,...]` each."""
+    for array in literal_unroll(sums):
+        array[number] = np.float32(0.0)
 
 
 def arrays(tensors: Sequence[Tensor]) -> tuple[np.ndarray, ...]:

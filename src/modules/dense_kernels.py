@@ -11,7 +11,7 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from modules.compiled import FAST, cached, mine
+from modules.compiled import FAST, cached, cleared, mine
 from modules.lanes import Lane, elementwise
 from modules.tiles import multiply
 
@@ -155,13 +155,16 @@ def backward(part, weights, relu, known, grad, d_x, sums):  # type: ignore[no-un
         known: (inputs x, places of ones, every map's results `[G,P,O]`).
         grad: of the last results, `[G,P,O]`.
         d_x: written, as `x`; or of P = 0 rows: not asked for.
-        sums: added to, one for each part: (of every map's weights, transposed, `[parts,G,O,I]`, the first map's
+        sums: written, one for each part: (of every map's weights, transposed, `[parts,G,O,I]`, the first map's
             `[parts,G,O,D]`; of the biases `[parts,G,1,O]`; of the first map's weights of ones, `[parts,G,I-D,O]`).
     """
     number, (x, ones, outs), last, wanted = part[0], known, len(weights) - 1, d_x.shape[1] > 0
     (groups, n_rows), widest = grad.shape[:2], 0
     for k in range(last + 1):
         widest = max(widest, weights[k].shape[1])
+    cleared(number, sums[0])
+    cleared(number, sums[1])
+    sums[2][number] = F(0.0)
     d, d_next = np.empty(ROWS * widest, F), np.empty(ROWS * widest, F)
     begin, end = mine(part, n_rows)
     for start in range(begin, end, ROWS):

@@ -17,7 +17,7 @@ COST = 8  # of one number of a part, in multiply-adds
 
 
 class PartSums:
-    """Zeros to be added to, all in one piece of memory: one operation makes them, one adds them up.
+    """All in one piece of memory, which the parts make zeros of before they add to it (`cleared`).
 
     Args:
         parts: of the loop, see `utils/threads.py`.
@@ -29,7 +29,7 @@ class PartSums:
 
     def __init__(self, parts: Parts, shapes: Sequence[Sequence[int]]) -> None:
         self._shapes, self._sizes = shapes, [math.prod(shape) for shape in shapes]
-        self._memory = th.zeros(len(parts) * sum(self._sizes))
+        self._memory = th.empty(len(parts) * sum(self._sizes))
         memory, ends = self._memory.numpy(), [len(parts) * end for end in accumulate(self._sizes, initial=0)]
         self.arrays: tuple[np.ndarray, ...] = tuple(
             memory[begin:end].reshape(len(parts), *shape)

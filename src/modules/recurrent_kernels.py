@@ -14,7 +14,7 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from modules.compiled import cached
+from modules.compiled import cached, cleared
 from modules.dense_kernels import add_at_places, add_block, add_places, add_rows, finish, through_relu
 from modules.gru_kernels import kept_gates, last_gates, through_gates
 from modules.tiles import multiply
@@ -180,13 +180,14 @@ def backward(part, counts, weights, known, grad, written, sums):  # type: ignore
         grad: of the outputs `[G,P,F]`; of the states `[G,P,H]` if there is no output layer.
         written: (gradients of the GRU's inputs `[G,P,X]` where there is no input layer; P = 0 rows: not asked for; of
             the state before the first step `[G,M,H]`, zeros in).
-        sums: added to, one for each part: (of the input layer's weights, `[parts,G,X,D]` and for the ones
+        sums: written, one for each part: (of the input layer's weights, `[parts,G,X,D]` and for the ones
             `[parts,G,J',X]`, its biases `[parts,G,X]`; of the GRU's input weights `[parts,G,X,3H]`, its state weights
             `[parts,G,H,3H]` with columns n, r, z, its biases `[parts,G,4H]` in the order n, r, z, n outside of r; of
             the output layer `[parts,G,F,H]` and `[parts,G,F]`).
     """
     (w_in, w_hidden, w_last), (x, ones, h_0, hidden, features, saved), (d_x, d_h) = weights, known, written
     (begin, end), number, n_in, size = _mine(part, counts), part[0], w_in.shape[2], w_hidden.shape[2]
+    cleared(number, sums)
     block, d_layer = np.empty((ROWS, 4 * size), F), np.empty(ROWS * n_in, F)
     memory, layered, width, given = block.reshape(-1), sums[0].shape[2] > 0, w_last.shape[1], x.shape[2]
     for g in range(len(hidden)):

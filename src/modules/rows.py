@@ -68,6 +68,11 @@ def numbers_of(x: Tensor, order: Sequence[int]) -> np.ndarray:
     return numbers
 
 
+def shared_numbers(x: Tensor, order: Sequence[int]) -> np.ndarray:
+    """`numbers_of` without leading axes along which all is the same: `[R']`, row r of all has row r % R' of these."""
+    return shared_rows(x.unsqueeze(-1), order)[:, 0]
+
+
 def empty_rows(shape: th.Size, order: Sequence[int], dtype: th.dtype = th.float32) -> tuple[Tensor, Tensor]:
     """An empty tensor of `shape` whose memory is in the given order, and its memory as rows `[R,A]` or `[R]`."""
     order = [axis for axis in order if axis < len(shape)]

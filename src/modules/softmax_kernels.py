@@ -176,21 +176,24 @@ def expect_backward(part, inputs, avail, grad, outputs):  # type: ignore[no-unty
 
 @cached
 def soft_maximum(part, values, avail, alpha, out):  # type: ignore[no-untyped-def]
-    """`out [R]`: alpha log sum exp(values / alpha) over the available of `values [R,A]`, `alpha [R]`.
+    """`out [R]`: alpha log sum exp(values / alpha) over the available of `values [R,A]`.
 
-    Row r goes with row r % R' of `avail [R',A]`.
+    Row r goes with row r % R' of `avail [R',A]`, and likewise with one of `alpha [R"]`.
     """
     x, ok, totals, width = values.reshape(-1), avail.reshape(-1), np.empty(BLOCK, F), values.shape[1]
     begin, end = mine(part, len(values))
-    own = begin % len(avail)
+    own, next_alpha, temperatures = begin % len(avail), begin % len(alpha), np.empty(BLOCK, F)
     for first in range(begin, end, BLOCK):
         rows = min(BLOCK, end - first)
         for m in range(rows):
             at, k, r = (first + m) * width, own * width, first + m
             top = _TOP_AVAILABLE(width, ((x, at), (ok, k)), ())
-            totals[m], out[r] = _SCALED(width, ((x, at), (ok, k), top, ONE / alpha[r]), ()), top
+            temperature = alpha[next_alpha]
+            totals[m] = _SCALED(width, ((x, at), (ok, k), top, ONE / temperature), ())
+            temperatures[m], out[r] = temperature, top
             own = own + 1 if own + 1 < len(avail) else 0
-        _SOFT(rows, ((out, first), (alpha, first), (totals, 0)), ((out, first),))
+            next_alpha = next_alpha + 1 if next_alpha + 1 < len(alpha) else 0
+        _SOFT(rows, ((out, first), (temperatures, 0), (totals, 0)), ((out, first),))
 
 
 @partial(cached, fastmath=False)

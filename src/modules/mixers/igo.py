@@ -16,8 +16,9 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
 from components.inputs import AgentInputs, Inputs, full, joined
+from modules import turn_kernels
 from modules.compiled import arrays
-from modules.dense import in_rows, tall
+from modules.dense import TURNING, in_rows, tall
 from modules.layers import MLP, mlp, side_by_side
 from modules.mixers import igo_kernels
 from modules.mixers.mixer import Mixer, MixerShape
@@ -123,13 +124,12 @@ class _HeadMixer(th.autograd.Function):
         q, v, state, ones = (x.contiguous() for x in (q, v, state, ones))
         (members, rows, _), count = q.shape, len(layers) // 2
         key, agents, action, units, last = (layers[k:count:5] for k in range(5))
-        each = [
-            th.cat((*some, of_joint[:, : state.shape[1]], first))
-            for *some, of_joint, first in zip(key, agents, action, units, strict=True)
-        ]
+        firsts = [layer.contiguous() for some in zip(key, agents, action, units, strict=True) for layer in some]
+        first = q.new_empty(state.shape[1], sum(map(len, firsts)))
+        share(turn_kernels.turn_beside, parts_for(TURNING * first.numel()), arrays(firsts), first.numpy())
         taken = th.cat([of_joint[:, state.shape[1] :] for of_joint in action])
         biases = [x for k in range(members) for x in layers[count + 5 * k : count + 5 * k + 4]], layers[count + 4 :: 5]
-        weights = *(in_rows(w.t().unsqueeze(0)).squeeze(0) for w in (th.cat(each), taken)), th.cat(last)
+        weights = first, in_rows(taken.t().unsqueeze(0)).squeeze(0), th.cat(last)
         parts = parts_for(rows * weights[0].numel())
         layer = q.new_empty(rows if keep else igo_kernels.ROWS * len(parts), weights[0].shape[1])
         given, out = (state, ones, q, v), q.new_empty(members, rows)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from modules.compiled import cached, mine
+from modules.compiled import cached, cleared, mine
 from modules.dense_kernels import ROWS, add_rows
 from modules.gru_kernels import sigmoid
 from modules.lanes import Lane, elementwise, folded
@@ -108,10 +108,11 @@ def backward(part, n_heads, known, w_last, grad, d_q, sums):  # type: ignore[no-
         w_last: the last map of V `[K,E]`.
         grad: of the outputs.
         d_q: written, `[K,R,N]`.
-        sums: added to, one for each part: of the weights (the first maps, transposed, `[parts,KW,S]`; the joint
+        sums: written, one for each part: of the weights (the first maps, transposed, `[parts,KW,S]`; the joint
             action's share `[parts,NU,KC]`; the last map of V `[parts,K,E]`), of the biases `[parts,KW]`, `[parts,K]`.
     """
     (state, ones, q, v, layer), number = known, part[0]
+    cleared(number, sums)
     (members, n_rows, n_agents), (inner, every), units = q.shape, (state.shape[1], layer.shape[1]), w_last.shape[1]
     count, width, n_actions = n_heads * n_agents, every // members, sums[1].shape[1] // n_agents
     memory, of_q, of_v, last = layer.reshape(-1), q.reshape(-1), v.reshape(-1), w_last.reshape(-1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from modules.compiled import FAST, cached, mine
+from modules.compiled import FAST, cached, cleared, mine
 from modules.dense_kernels import ROWS, add_rows, finish, through_relu
 from modules.lanes import Lane, elementwise
 from modules.tiles import multiply
@@ -129,10 +129,11 @@ def backward(part, absolute, known, weights, grad, d_q, sums):  # type: ignore[n
         weights: transposed, of the second maps: `[N*E,H]`, `[E,H]`, `[E]`.
         grad: of the outputs.
         d_q: written, `[R,N]`.
-        sums: added to, one for each part: of the weights, transposed, `[parts,W,S]`, `[parts,N*E,H]`, `[parts,E,H]`,
+        sums: written, one for each part: of the weights, transposed, `[parts,W,S]`, `[parts,N*E,H]`, `[parts,E,H]`,
             `[parts,E]`, then of the biases `[parts,W]`, `[parts,N*E]`, `[parts,E]`, `[parts,1]`.
     """
     (q, state, layer, maps_1, maps_2, hidden), (w_1, w_2, w_v), number = known, weights, part[0]
+    cleared(number, sums)
     (width, n_hidden), units, inner, every = w_1.shape, len(w_v), state.shape[1], layer.shape[1]
     d_layer, d_1, d_2 = np.empty((ROWS, every), F), np.empty((ROWS, width), F), np.empty((ROWS, units), F)
     begin, end = mine(part, len(grad))
