@@ -109,8 +109,9 @@ def test_little_work_stays_on_one_thread(two_threads):
 def test_long_loops_end_in_small_parts(two_threads):
     """Where rows are many enough for it; together they are everything."""
     parts = parts_for(1 << 30)
-    assert [last - first for _, first, last, _ in parts] == [4, 4, 2, 2, 1, 1, 1, 1]
-    assert parts_for(1 << 30, rows=320) == parts
+    assert [last - first for _, first, last, _ in parts] == [8, 8, 4, 4, 2, 2, 1, 1, 1, 1]
+    assert parts_for(1 << 30, rows=512) == parts
+    assert parts_for(1 << 30, rows=320) == parts_of(4, 4, 2, 2, 1, 1, 1, 1)
     assert parts_for(1 << 26) == parts_for(1 << 30, rows=150) == parts_of(3, 3, 1, 1)
     assert parts_for(1 << 30, rows=96) == parts_of(1, 1)
 
