@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from components.episode_buffer import TrainBatch
 from learners import Learner
 from modules import dense_kernels, recurrent_kernels
-from modules.mixers import qmix_kernels
+from modules.mixers import igo_kernels, qmix_kernels
 from utils.threads import share
 
 
@@ -57,6 +57,14 @@ def _qmix_backward(absolute: Any, known: Any, weights: Any, grad: Any, d_q: Any,
     return len(grad) * (_sizes(sums[:4], 1) + _sizes(weights))
 
 
+def _igo(n_heads: Any, given: Any, weights: Any, biases: Any, layer: Any, out: Any) -> int:
+    return len(given[0]) * (weights[0].size + weights[2].size)
+
+
+def _igo_backward(n_heads: Any, known: Any, w_last: Any, grad: Any, d_q: Any, sums: Any) -> int:
+    return len(known[0]) * (_sizes(sums[:1], 1) + 2 * w_last.size)
+
+
 PRODUCTS: dict[Any, Callable[..., int]] = {
     dense_kernels.forward: _dense,
     dense_kernels.backward: _dense_backward,
@@ -64,7 +72,10 @@ PRODUCTS: dict[Any, Callable[..., int]] = {
     recurrent_kernels.backward: _recurrent_backward,
     qmix_kernels.forward: _qmix,
     qmix_kernels.backward: _qmix_backward,
+    igo_kernels.forward: _igo,
+    igo_kernels.backward: _igo_backward,
 }
+KERNELS_OF = "recurrent", "dense", "mixers.qmix", "mixers.igo"  # modules that call kernels
 
 
 def count_flops(learner: Learner, batch: TrainBatch) -> int:
@@ -77,7 +88,7 @@ def count_flops(learner: Learner, batch: TrainBatch) -> int:
             compiled += 2 * PRODUCTS[kernel](*args)
         share(kernel, parts, *args)
 
-    patched = (mock.patch(f"modules.{name}.share", counted) for name in ("recurrent", "dense", "mixers.qmix"))
+    patched = (mock.patch(f"modules.{name}.share", counted) for name in KERNELS_OF)
     with contextlib.ExitStack() as stack:
         for one in patched:
             stack.enter_context(one)

@@ -31,7 +31,7 @@ KERNELS = {
     "modules.dense.share": "dense layers",
     "modules.categorical.share": "policies",
     "modules.choice.share": "policies",
-    "modules.mixers.heads.share": "mixing",
+    "modules.mixers.igo.share": "mixing",
     "modules.mixers.qmix.share": "mixing",
 }
 OTHERS = ((Mixer, "forward", "mixers"), (Ensemble, "forward", "mixers"), (FlatParameters, "differentiate", "gradients"))

@@ -191,7 +191,8 @@ def folded(formula: Formula, kind: str) -> Callable[..., Any]:
                 if width == WIDTHS[0]:
                     builder.store(_joined(builder, kind, builder.load(widest), first.value), widest)
                 else:
-                    alone = _across(builder, kind, first.value)
+                    empty = ir.Constant(first.value.type, [lowest] * width)
+                    alone = _across(builder, kind, _joined(builder, kind, empty, first.value))
                     builder.store(_joined(builder, kind, builder.load(total), alone), total)
 
             _each_width(builder, values[0], step)

@@ -9,17 +9,17 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 PROGRAM = """
 import numpy as np
-from modules.mixers import qmix_kernels
-from modules import head_kernels as kernels
-maps, added, gates, out = (np.zeros(size, np.float32) for size in ((1, 1, 3), (1, 1, 1), (1, 1, 2), (1, 1, 1)))
-maps[0, 0, 0] = 1.0
-kernels.forward((0, 0, 1, 1), maps, added, gates, out)
-print(out[0, 0, 0], sum(kernels.forward.stats.cache_hits.values()))
+from modules.mixers import igo_kernels as kernels
+sizes = (1, 1), (1, 1, 1), (1, 1, 1), (1, 4), (1, 1), (1, 1), (4,), (1,), (1, 4), (1, 1)
+state, q, v, first, taken, last, b_first, b_last, layer, out = (np.zeros(size, np.float32) for size in sizes)
+b_first[0], q[:], ones = 1.0, 1.0, np.full((1, 1, 1), -1)
+kernels.forward((0, 0, 1, 1), 1, (state, ones, q, v), (first, taken, last), (b_first, b_last), layer, out)
+print(out[0, 0], sum(kernels.forward.stats.cache_hits.values()))
 """
 
 
 def result(folder: Path) -> list[str]:
-    """|k| sigmoid(0) sigmoid(0) in a process of its own, and how often the cache was used."""
+    """|k| sigmoid(0) sigmoid(0), here lambda, in a process of its own, and how often the cache was used."""
     environment = os.environ | {"PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": str(folder / "cache")}
     command = [sys.executable, "-c", PROGRAM]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=200)
