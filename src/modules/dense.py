@@ -15,13 +15,13 @@ import torch as th
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from modules import dense_kernels, turn_kernels
+from modules import dense_kernels
 from modules.compiled import arrays
 from modules.part_sums import PartSums
+from modules.turned import in_rows
 from utils.threads import parts_for, share, takes_kernels
 
 TALL = 256  # rows from which the kernels are worth their call; more than a block of theirs has
-TURNING = 16  # multiply-adds that copying a number of a transposed matrix takes as long as
 
 
 def tall(x: Tensor, rows: int) -> bool:
@@ -45,15 +45,6 @@ def numbers_alone(x: Tensor) -> Packed:
     """Rows of numbers alone; memory that all groups share is passed on once."""
     x = x[:1] if x.stride(0) == 0 else x
     return Packed(x, th.empty(len(x), x.shape[1], 0, dtype=th.int64))
-
-
-def in_rows(weight: Tensor) -> Tensor:
-    """`weight [G,I,O]` without gaps in memory; PyTorch takes 3 ns a number to copy what lies transposed."""
-    if weight.is_contiguous() or not weight.transpose(1, 2).is_contiguous() or not takes_kernels(weight):
-        return weight.contiguous()
-    out = weight.new_empty(weight.shape)
-    share(turn_kernels.turn, parts_for(TURNING * weight.numel()), weight.transpose(1, 2).numpy(), out.numpy())
-    return out
 
 
 class _Chain(th.autograd.Function):

@@ -18,8 +18,9 @@ from torch.autograd.function import once_differentiable
 
 from modules import recurrent_kernels as kernels
 from modules.compiled import arrays
-from modules.dense import Packed, in_rows
+from modules.dense import Packed
 from modules.part_sums import PartSums
+from modules.turned import in_rows
 from utils.threads import parts_for, share
 
 Layer = tuple[Tensor, Tensor]  # weights `[G,I,O]`, biases `[G,1,O]`

@@ -16,13 +16,13 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
 from components.inputs import AgentInputs, Inputs, full, joined
-from modules import turn_kernels
 from modules.compiled import arrays
-from modules.dense import TURNING, in_rows, tall
+from modules.dense import tall
 from modules.layers import MLP, mlp, side_by_side
 from modules.mixers import igo_kernels
 from modules.mixers.mixer import Mixer, MixerShape
 from modules.part_sums import PartSums
+from modules.turned import beside, in_rows
 from utils.errors import UserError
 from utils.threads import parts_for, share
 
@@ -124,9 +124,8 @@ class _HeadMixer(th.autograd.Function):
         q, v, state, ones = (x.contiguous() for x in (q, v, state, ones))
         (members, rows, _), count = q.shape, len(layers) // 2
         key, agents, action, units, last = (layers[k:count:5] for k in range(5))
-        firsts = [layer.contiguous() for some in zip(key, agents, action, units, strict=True) for layer in some]
-        first = q.new_empty(state.shape[1], sum(map(len, firsts)))
-        share(turn_kernels.turn_beside, parts_for(TURNING * first.numel()), arrays(firsts), first.numpy())
+        each = zip(key, agents, action, units, strict=True)
+        first = beside([weight for some in each for weight in some], state.shape[1])
         taken = th.cat([of_joint[:, state.shape[1] :] for of_joint in action])
         biases = [x for k in range(members) for x in layers[count + 5 * k : count + 5 * k + 4]], layers[count + 4 :: 5]
         weights = first, in_rows(taken.t().unsqueeze(0)).squeeze(0), th.cat(last)

@@ -12,11 +12,11 @@ from torch.nn import functional as F  # noqa: N812
 
 from components.inputs import Inputs
 from modules.compiled import arrays
-from modules.dense import in_rows
 from modules.layers import Linear, mlp
 from modules.mixers import qmix_kernels
 from modules.mixers.mixer import Mixer, MixerShape
 from modules.part_sums import PartSums
+from modules.turned import in_rows
 from utils.threads import parts_for, share, takes_kernels
 
 HYPER_HIDDEN = 64  # hidden units of the two weight hypernetworks, as in the second PyMARL release

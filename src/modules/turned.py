@@ -1,0 +1,33 @@
+"""Transposed copies of weights for kernels; PyTorch takes 3 ns a number for one (a lead, by hand).
+
+Shape legend: G groups, I inputs, O outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from modules import turned_kernels
+from modules.compiled import arrays
+from utils.threads import parts_for, share, takes_kernels
+
+COST = 16  # of a number, in multiply-adds
+
+
+def in_rows(weight: Tensor) -> Tensor:
+    """`weight [G,I,O]` without gaps in memory."""
+    if weight.is_contiguous() or not weight.transpose(1, 2).is_contiguous() or not takes_kernels(weight):
+        return weight.contiguous()
+    out = weight.new_empty(weight.shape)
+    share(turned_kernels.turn, parts_for(COST * weight.numel()), weight.transpose(1, 2).numpy(), out.numpy())
+    return out
+
+
+def beside(weights: Sequence[Tensor], n_in: int) -> Tensor:
+    """The transposes of `weights [O,I']` side by side, of the first I of their I' columns: `[I, sum of O]`."""
+    matrices = [weight.contiguous() for weight in weights]
+    out = matrices[0].new_empty(n_in, sum(map(len, matrices)))
+    share(turned_kernels.turn_beside, parts_for(COST * out.numel()), arrays(matrices), out.numpy())
+    return out
