@@ -14,6 +14,7 @@ from components.episode_buffer import ReplayBuffer, TrainBatch
 from components.schedules import Steps
 from controllers.basic_controller import BasicMAC
 from envs.multiagentenv import EnvInfo
+from modules.rmsprop import RMSprop
 from utils.config import Config
 from utils.errors import UserError
 from utils.flat import FlatParameters
@@ -124,7 +125,7 @@ class Learner(nn.Module, ABC):
         keys: dict[str, Any] = {"lr": lr, "eps": config.optim_eps, "capturable": self.device.type == "cuda"}
         optimiser: th.optim.Optimizer
         if config.optimiser == "rmsprop":
-            optimiser = th.optim.RMSprop([flat.vector], alpha=config.optim_alpha, **keys)
+            optimiser = RMSprop([flat.vector], alpha=config.optim_alpha, **keys)
         elif config.optimiser == "amsgrad":  # once a fit is exact, Adam's denominators vanish and its steps explode
             betas = (ADAM_BETAS[0], config.optim_alpha)
             optimiser = th.optim.Adam([flat.vector], betas=betas, amsgrad=True, fused=True, **keys)

@@ -104,6 +104,13 @@ class Lane:
         less = builder.or_(less, builder.fcmp_unordered("uno", other.value, other.value))
         return Lane(builder, builder.select(less, other.value, self.value))
 
+    def sqrt(self) -> Lane:
+        """Square root."""
+        kind = self.value.type
+        name = f"llvm.sqrt.v{kind.count}f32"
+        function = cgutils.get_or_insert_function(self.builder.module, ir.FunctionType(kind, [kind]), name)
+        return Lane(self.builder, self.builder.call(function, [self.value]))
+
     def exp(self) -> Lane:
         """The exponential of numbers up to 88; NaN stays NaN."""
         builder, t = self.builder, self.at_least(SMALLEST)

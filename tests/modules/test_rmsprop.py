@@ -1,0 +1,60 @@
+"""The compiled step against PyTorch's."""
+
+import copy
+
+import pytest
+import torch as th
+
+from modules.rmsprop import RMSprop
+
+KEYS = {"lr": 5e-3, "alpha": 0.99, "eps": 1e-5}
+
+
+def both(start, **keys):
+    """The compiled optimiser and PyTorch's, each with a parameter of its own."""
+    weights = [th.nn.Parameter(start.clone()) for _ in range(2)]
+    return [
+        (weight, kind([weight], **KEYS | keys))
+        for weight, kind in zip(weights, (RMSprop, th.optim.RMSprop), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("size", [1, 37, 300_000])
+@pytest.mark.parametrize("dtype", [th.float32, th.float64])
+def test_steps_are_those_of_pytorch(size, dtype):
+    """Weights and means to rounding over some steps; huge, tiny and no gradients among them; then from its state."""
+    th.manual_seed(0)
+    pair, loaded = both(th.randn(size, dtype=dtype)), both(th.zeros(size, dtype=dtype))[0]
+    for step in range(6):
+        grad = th.randn(size, dtype=dtype) * 10.0 ** th.randint(-12, 8, (size,))
+        for weight, optimiser in pair:
+            weight.grad = grad.clone() if step != 3 else None
+            optimiser.step()
+    (ours, one), (theirs, other) = pair
+    th.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+    for name, value in other.state[theirs].items():
+        th.testing.assert_close(one.state[ours][name], value, rtol=1e-6, atol=0.0)
+    weight, optimiser = loaded
+    weight.data.copy_(ours.data)
+    optimiser.load_state_dict(copy.deepcopy(other.state_dict()))
+    for parameter, some in ((weight, optimiser), pair[1]):
+        parameter.grad = th.ones(size, dtype=dtype)
+        some.step()
+    th.testing.assert_close(weight, theirs, rtol=1e-6, atol=1e-6)
+
+
+def test_what_is_not_a_number_is_not_hidden():
+    weight, optimiser = both(th.zeros(40))[0]
+    weight.grad = th.ones(40)
+    weight.grad[7] = th.nan
+    optimiser.step()
+    assert weight.isnan().nonzero().flatten().tolist() == [7]
+
+
+def test_the_learning_rate_may_change():
+    """Each step takes what the group holds."""
+    for weight, optimiser in both(th.zeros(20)):
+        optimiser.param_groups[0]["lr"] = 0.0
+        weight.grad = th.ones(20)
+        optimiser.step()
+        assert not weight.any()
