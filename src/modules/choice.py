@@ -85,14 +85,15 @@ def soft_cost(probs: Tensor, log_probs: Tensor, values: Tensor, avail: Tensor, a
 
     Args:
         probs: pi, `[...,A]`.
-        log_probs: log pi, `[...,A]`, made from the same logits: the gradient goes through pi alone, of which it is the
-            logarithm, or through both.
+        log_probs: log pi, `[...,A]`, made from the same logits: the kernel's gradient goes through pi alone, that of
+            PyTorch's operations through both.
         values: Q_k, `[K,...,A]`.
         avail: `[...,A]` bool.
         alpha: broadcast with `[...]`.
     """
     if takes_kernels(probs):
-        out: Tensor = _SoftCost.apply(probs, log_probs.detach(), values.detach(), avail, alpha.to(th.float32))
+        known = log_probs.detach(), values.detach(), avail, alpha.detach().to(th.float32)
+        out: Tensor = _SoftCost.apply(probs, *known)
         return out
-    costs = alpha.unsqueeze(-1) * log_probs - values.detach().amin(0)
+    costs = alpha.detach().unsqueeze(-1) * log_probs - values.detach().amin(0)
     return (probs * costs.masked_fill(~avail, 0.0)).sum(-1)

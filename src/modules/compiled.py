@@ -24,14 +24,23 @@ def source_stamp() -> str:
     return sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()
 
 
-def cached(function: Callable[..., None], fastmath: set[str] | bool = FAST) -> Callable[..., None]:
-    """Decorator: compiled without the GIL, kept for later processes until any kernel's source changes."""
+def cached(
+    function: Callable[..., None], fastmath: set[str] | bool = FAST, signature: str | None = None
+) -> Callable[..., None]:
+    """Decorator: compiled without the GIL, kept for later processes until any kernel's source changes.
+
+    With a `signature` for these types alone, and at once.
+    """
     options: dict[str, Any] = {"fastmath": fastmath, "nogil": True, "error_model": "numpy"}
     try:
         compiled = nb.njit(cache=True, **options)(function)
     except RuntimeError:  # numba found no writable folder for its cache
-        return nb.njit(**options)(function)
-    compiled._cache._cache_file._source_stamp = source_stamp()  # numba is pinned: it has no other way in
+        compiled = nb.njit(**options)(function)
+    else:
+        compiled._cache._cache_file._source_stamp = source_stamp()  # numba is pinned: it has no other way in
+    if signature is not None:
+        compiled.compile(signature)
+        compiled.disable_compile()
     return compiled
 
 

@@ -10,19 +10,20 @@ import torch as th
 from modules import rmsprop_kernels
 from utils.threads import parts_for, share, takes_kernels
 
+OPTIONS = "momentum", "weight_decay", "centered", "maximize", "differentiable"
 COST = 8  # of a weight, in multiply-adds
 
 
 class RMSprop(th.optim.RMSprop):
-    """PyTorch's, without momentum, centring and weight decay; its state, keys and checkpoints are those of that one."""
+    """PyTorch's; its state, keys and checkpoints are those of that one. With any of OPTIONS the step is, too."""
 
     @th.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One step of all parameters that have a gradient."""
+    def step(self, closure: Any = None) -> Any:
+        """One step of all parameters that have a gradient; what the closure returns, if there is one."""
         parameters = [weight for group in self.param_groups for weight in group["params"]]
-        if closure is not None or not all(takes_kernels(weight) and weight.is_contiguous() for weight in parameters):
-            super().step(closure)
-            return
+        plain = not any(group[option] for group in self.param_groups for option in OPTIONS)
+        if closure is not None or not plain or not all(takes_kernels(x) and x.is_contiguous() for x in parameters):
+            return super().step(closure)
         for group in self.param_groups:
             given: tuple[list[Any], ...] = [], [], [], [], [], []
             self._init_group(group, *given)
@@ -32,3 +33,4 @@ class RMSprop(th.optim.RMSprop):
                 count.add_(1)
                 arrays = (x.detach().view(-1).numpy() for x in (weight, grad.contiguous(), mean))
                 share(rmsprop_kernels.step, parts_for(COST * weight.numel()), *arrays, sizes)
+        return None

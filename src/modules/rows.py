@@ -56,7 +56,7 @@ def rows_of(x: Tensor, order: Sequence[int]) -> np.ndarray:
 def shared_rows(x: Tensor, order: Sequence[int]) -> np.ndarray:
     """`rows_of` without leading axes along which all is the same: `[R',A]`, row r of all is row r % R' of these."""
     rows = x.detach().permute(*order)
-    while rows.dim() > 1 and rows.stride(0) == 0:
+    while rows.dim() > 1 and len(rows) > 0 and rows.stride(0) == 0:
         rows = rows[0]
     found: np.ndarray = rows.reshape(-1, x.shape[-1]).contiguous().numpy()
     return found

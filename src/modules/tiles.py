@@ -12,6 +12,7 @@ computed beside it nor on the number of threads.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numba as nb
@@ -19,6 +20,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from modules.compiled import cached
 from modules.lanes import F32, I64, NUMBER, VECTOR, broadcast
 
 # one compiled function for all callers, whichever of their numbers are constants
@@ -123,7 +125,7 @@ def _make_panel(width: int) -> Callable[..., None]:
 _PANEL_32, _PANEL_16, _PANEL_8, _PANEL_4, _PANEL_2, _PANEL_1 = (_make_panel(width) for width in (32, 16, 8, 4, 2, 1))
 
 
-@nb.njit(SIGNATURE, cache=True, error_model="numpy")
+@partial(cached, fastmath=False, signature=SIGNATURE)
 def multiply(sizes, a, b, out, add):  # type: ignore[no-untyped-def]
     """out[m, n] = sum_k a[m, k] b[k, n], or `+=` with `add`.
 

@@ -118,3 +118,23 @@ def test_mixture_then_masked(layout, epsilon):
     for single, double in zip(*results, strict=True):
         assert (single - double).abs().max() < 2e-6 * max(1.0, double.abs().max().item())
     assert results[0][1].sum(-1)[avail.any(-1)].sub(1.0).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("which", ["logarithms", "probabilities"])
+def test_gradient_of_one_result_of_a_mixture(which):
+    """The other one's is none."""
+    th.manual_seed(0)
+    logits, avail, results = th.randn(50, 9), th.rand(50, 9) < 0.7, []
+    factor = th.sin(th.arange(450.0)).view(50, 9)
+    for cast in (th.float32, th.float64):
+        x = logits.to(cast).requires_grad_()
+        log_probs, probs = mixture_then_masked(x, avail, 0.2)
+        out = log_probs.masked_fill(~avail, 0.0) if which == "logarithms" else probs
+        results.append(th.autograd.grad((factor.to(cast) * out).sum(), x)[0])
+    th.testing.assert_close(results[0].double(), results[1], rtol=1e-5, atol=1e-6)
+
+
+def test_no_rows():
+    """An empty batch gives empty results."""
+    values, avail = th.randn(2, 0, 3, 9), th.ones(0, 3, 9, dtype=th.bool)
+    assert soft_maximum(values, avail, th.ones(3)).shape == (2, 0, 3)

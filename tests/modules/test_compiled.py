@@ -12,7 +12,7 @@ import numpy as np
 from modules.mixers import igo_kernels as kernels
 sizes = (1, 1), (1, 1, 1), (1, 1, 1), (1, 4), (1, 1), (1, 1), (4,), (1,), (1, 4), (1, 1)
 state, q, v, first, taken, last, b_first, b_last, layer, out = (np.zeros(size, np.float32) for size in sizes)
-b_first[0], q[:], ones = 1.0, 1.0, np.full((1, 1, 1), -1)
+state[:], first[0, 0], q[:], ones = 1.0, 1.0, 1.0, np.full((1, 1, 1), -1)
 kernels.forward((0, 0, 1, 1), 1, (state, ones, q, v), (first, taken, last), (b_first, b_last), layer, out)
 print(out[0, 0], sum(kernels.forward.stats.cache_hits.values()))
 """
@@ -34,4 +34,10 @@ def test_a_change_in_another_file_counts(tmp_path: Path) -> None:
     source, changed = called.read_text(), "0.5 * _tanh(0.5 * x) + 1.0"
     assert source.count("0.5 * _tanh(0.5 * x) + 0.5") == 1
     called.write_text(source.replace("0.5 * _tanh(0.5 * x) + 0.5", changed))
+    assert result(tmp_path) == ["1.0", "0"]
+    called.write_text(source)
+    lanes = tmp_path / "modules" / "lanes.py"  # one number for all twice as large: here |k| and, in its product, k
+    source, given = lanes.read_text(), "builder.insert_element(undefined, number, "
+    assert source.count(given) == 1
+    lanes.write_text(source.replace(given, "builder.insert_element(undefined, builder.fadd(number, number), "))
     assert result(tmp_path) == ["1.0", "0"]

@@ -58,3 +58,20 @@ def test_the_learning_rate_may_change():
         weight.grad = th.ones(20)
         optimiser.step()
         assert not weight.any()
+
+
+@pytest.mark.parametrize("option", [{"momentum": 0.9}, {"weight_decay": 0.1}, {"centered": True}, {"maximize": True}])
+def test_options_are_not_ignored(option):
+    """What the kernel does not know is PyTorch's step."""
+    pair = both(th.ones(20), **option)
+    for step in range(3):
+        for weight, optimiser in pair:
+            weight.grad = th.full((20,), 0.5 + step)
+            optimiser.step()
+    assert th.equal(pair[0][0], pair[1][0])
+
+
+def test_a_closure_is_called():
+    weight, optimiser = both(th.ones(20))[0]
+    weight.grad = th.ones(20)
+    assert optimiser.step(lambda: 7.0) == 7.0

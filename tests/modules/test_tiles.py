@@ -60,9 +60,10 @@ def product_by_wide_tiles(rows, inner, a, b, out, add):
 
 @pytest.mark.parametrize("rows", [1, 5, 13])
 def test_tiles_of_avx_512_give_the_same_bits(rows):
-    """32 columns at a time, which only processors with wider registers are given, and what this processor is given."""
+    """32 columns at a time, which only processors with wider registers are given, and 16."""
     a, b, out = numbers(rows, 50), numbers(50, 32, seed=1), numbers(rows, 32, seed=2)
     expected = out.copy()
     product_by_wide_tiles(rows, 50, a.ravel(), b.ravel(), out.reshape(-1), True)
-    multiply((rows, 32, 50), (a.ravel(), 0, 50, 1), (b.ravel(), 0, 32), (expected.reshape(-1), 0, 32), True)
+    for n in (0, 16):
+        multiply((rows, 16, 50), (a.ravel(), 0, 50, 1), (b.ravel(), n, 32), (expected.reshape(-1), n, 32), True)
     assert np.array_equal(out, expected)

@@ -217,7 +217,7 @@ def _together(mixers: Sequence[Any], utilities: Tensor, state: Tensor, ones: Ten
     layers = [layer for some in members for layer in some]
     every = [*(layer.weight for layer in layers), *(layer.bias for layer in layers)]
     keep = th.is_grad_enabled() and any(x.requires_grad for x in (utilities, *every))
-    given = (*(x.flatten(1, 2) for x in (utilities, baseline)), *(x.flatten(0, 1) for x in (state, ones)))
+    given = (*(x.flatten(1, 2) for x in (utilities, baseline.detach())), *(x.flatten(0, 1) for x in (state, ones)))
     out: Tensor = _HeadMixer.apply(keep, *given, *every)
     return out.view(*utilities.shape[:-1], 1)
 

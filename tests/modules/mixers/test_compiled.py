@@ -48,6 +48,13 @@ def test_igo(members, n_heads, n_agents):
         assert th.equal(ensemble(q, state, actions=actions, baseline=v), with_gradient)
 
 
+def test_igo_gives_the_baseline_no_gradient():
+    """A frozen mixer of a baseline with a gradient: as the formula, which detaches it."""
+    ensemble = Ensemble([IGOMixer(MixerShape(3, 6, 5))]).requires_grad_(False)
+    actions, v = encoded(th.randint(5, (30, 20, 3, 1)), DiscreteActions(5)), th.randn(1, 30, 20, 3, requires_grad=True)
+    assert not ensemble(th.randn(1, 30, 20, 3), th.randn(30, 20, 6), actions=actions, baseline=v).requires_grad
+
+
 @pytest.mark.parametrize("where", ["utilities", "state", "weights"])
 def test_igo_does_not_hide_what_is_not_a_number(where):
     """In the row it stands in, or everywhere."""
