@@ -72,30 +72,26 @@ def add_rows(rows, d, total):  # type: ignore[no-untyped-def]
     add_block(rows, len(total), d, (total, 0, 0))
 
 
-@nb.njit(inline="always", fastmath=FAST)
+@nb.njit(inline="always")
 def add_places(out, weight, places):  # type: ignore[no-untyped-def]
     """What inputs of 1 add to a block of results `[R,O]`: rows of `weight [I,O]`; `places [R,J]`, -1: none."""
+    target, source, width = out.reshape(-1), weight.reshape(-1), out.shape[1]
     for m in range(len(out)):
-        row = out[m]
         for k in range(places.shape[1]):
-            place = places[m, k]
-            if place >= 0:
-                added = weight[place]
-                for j in range(len(row)):
-                    row[j] += added[j]
+            if places[m, k] >= 0:
+                row = (target, m * width)
+                _PLUS(width, (row, (source, places[m, k] * width)), (row,))
 
 
-@nb.njit(inline="always", fastmath=FAST)
+@nb.njit(inline="always")
 def add_at_places(rows, total, places, first):  # type: ignore[no-untyped-def]
     """The gradients of those rows: rows of `total` are added to, the first one is that of place `first`."""
+    given, sums, width = rows.reshape(-1), total.reshape(-1), rows.shape[1]
     for m in range(len(rows)):
-        row = rows[m]
         for k in range(places.shape[1]):
-            place = places[m, k]
-            if place >= 0:
-                sums = total[place - first]
-                for j in range(len(row)):
-                    sums[j] += row[j]
+            if places[m, k] >= 0:
+                row = (sums, (places[m, k] - first) * width)
+                _PLUS(width, (row, (given, m * width)), (row,))
 
 
 @cached
