@@ -54,12 +54,12 @@ class _Mixture(th.autograd.Function):
     def forward(ctx: Any, logits: Tensor, avail: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
         order, width = memory_order(logits), logits.shape[-1]
         (log_probs, logs), (probs, memory) = empty_rows(logits.shape, order), empty_rows(logits.shape, order)
-        rows, sizes = rows_of(logits, order), (np.float32(epsilon), np.float32(kernels.TINY))
+        rows, uniform = rows_of(logits, order), np.float32(epsilon)
         plain, sums = np.empty_like(rows), np.empty(len(rows), np.float32)
         outputs = plain, memory.view(-1, width).numpy(), logs.view(-1, width).numpy(), sums
-        share(kernels.mixture, parts_for(COST * logits.numel()), rows, rows_of(avail, order), sizes, outputs)
+        share(kernels.mixture, parts_for(COST * logits.numel()), rows, rows_of(avail, order), uniform, outputs)
         ctx.save_for_backward(probs, avail)
-        ctx.plain, ctx.sums, ctx.sizes = plain, sums, sizes
+        ctx.plain, ctx.sums, ctx.epsilon = plain, sums, uniform
         ctx.set_materialize_grads(False)
         return log_probs, probs
 
@@ -70,10 +70,9 @@ class _Mixture(th.autograd.Function):
         order, width = memory_order(probs), probs.shape[-1]
         out, memory = empty_rows(probs.shape, order)
         of_probs = th.zeros_like(probs) if grad_probs is None else grad_probs
-        of_logs = probs.new_empty(0, width) if grad_logs is None else grad_logs
-        known = ctx.plain, rows_of(probs, order), ctx.sums
-        grads = rows_of(of_probs, order), rows_of(of_logs, order) if of_logs.dim() == probs.dim() else of_logs.numpy()
-        arrays = (known, rows_of(avail, order), ctx.sizes, grads, memory.view(-1, width).numpy())
+        of_logs = np.empty((0, width), np.float32) if grad_logs is None else rows_of(grad_logs, order)
+        known, grads = (ctx.plain, rows_of(probs, order), ctx.sums), (rows_of(of_probs, order), of_logs)
+        arrays = (known, rows_of(avail, order), ctx.epsilon, grads, memory.view(-1, width).numpy())
         share(kernels.mixture_backward, parts_for(COST * probs.numel()), *arrays)
         return out, None, None
 

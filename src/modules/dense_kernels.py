@@ -29,7 +29,7 @@ def _through_relu(d: Lane, y: Lane, total: Lane) -> tuple[Lane, ...]:
     return d, total + d
 
 
-_PLUS, _RELU_PLUS = elementwise(lambda x, bias: (x + bias,)), elementwise(_relu_plus)
+PLUS, RELU_PLUS = elementwise(lambda x, bias: (x + bias,)), elementwise(_relu_plus)
 _THROUGH_RELU = elementwise(_through_relu)
 
 
@@ -40,9 +40,9 @@ def finish(rows, out, bias, relu):  # type: ignore[no-untyped-def]
     for m in range(rows):
         row = (memory, first + m * apart)
         if relu:
-            _RELU_PLUS(len(bias), (row, (bias, 0)), (row,))
+            RELU_PLUS(len(bias), (row, (bias, 0)), (row,))
         else:
-            _PLUS(len(bias), (row, (bias, 0)), (row,))
+            PLUS(len(bias), (row, (bias, 0)), (row,))
 
 
 @nb.njit(inline="always")
@@ -63,7 +63,7 @@ def add_block(rows, size, d, totals):  # type: ignore[no-untyped-def]
     (memory, first, apart), (sums, s_0, s_m) = d, totals
     for m in range(rows):
         total = (sums, s_0 + m * s_m)
-        _PLUS(size, (total, (memory, first + m * apart)), (total,))
+        PLUS(size, (total, (memory, first + m * apart)), (total,))
 
 
 @nb.njit(inline="always")
@@ -80,7 +80,7 @@ def add_places(out, weight, places):  # type: ignore[no-untyped-def]
         for k in range(places.shape[1]):
             if places[m, k] >= 0:
                 row = (target, m * width)
-                _PLUS(width, (row, (source, places[m, k] * width)), (row,))
+                PLUS(width, (row, (source, places[m, k] * width)), (row,))
 
 
 @nb.njit(inline="always")
@@ -91,7 +91,7 @@ def add_at_places(rows, total, places, first):  # type: ignore[no-untyped-def]
         for k in range(places.shape[1]):
             if places[m, k] >= 0:
                 row = (sums, (places[m, k] - first) * width)
-                _PLUS(width, (row, (given, m * width)), (row,))
+                PLUS(width, (row, (given, m * width)), (row,))
 
 
 @cached

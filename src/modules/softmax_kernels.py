@@ -90,18 +90,18 @@ def softmax(part, logits, avail, log_probs, probs):  # type: ignore[no-untyped-d
 
 
 @cached
-def mixture(part, logits, avail, sizes, outputs):  # type: ignore[no-untyped-def]
+def mixture(part, logits, avail, epsilon, outputs):  # type: ignore[no-untyped-def]
     """Softmax over all, mixed with the uniform distribution, over the available renormalised.
 
     Args:
         part: see `utils/threads.py`.
         logits: `[R,A]`.
         avail: `[R,A]`.
-        sizes: (share of the uniform distribution, the smallest sum of a row).
+        epsilon: share of the uniform distribution.
         outputs: written: the softmax over all actions, probabilities, their logarithms (of TINY at least), all
-            `[R,A]`, and the sums before they are renormalised, `[R]`.
+            `[R,A]`, and the sums before they are renormalised, TINY at least, `[R]`.
     """
-    x, ok, (epsilon, tiny), (plain, probs, log_probs, sums) = logits.reshape(-1), avail.reshape(-1), sizes, outputs
+    x, ok, (plain, probs, log_probs, sums) = logits.reshape(-1), avail.reshape(-1), outputs
     q, p, logs, width = plain.reshape(-1), probs.reshape(-1), log_probs.reshape(-1), logits.shape[1]
     begin, end = mine(part, len(logits))
     uniform, rest = epsilon / F(width), ONE - epsilon
@@ -110,17 +110,17 @@ def mixture(part, logits, avail, sizes, outputs):  # type: ignore[no-untyped-def
         top = _TOP(width, ((x, at),), ())
         scale = ONE / _EXPONENTIALS(width, ((x, at), top), ((q, at),))
         kept = _MIXED(width, ((q, at), (ok, at), scale, rest, uniform), ((q, at), (p, at)))
-        sums[r] = max(kept, tiny)
+        sums[r] = max(kept, F(TINY))
         _RENORMALISED(width, ((p, at), ONE / sums[r]), ((logs, at), (p, at)))
 
 
 @cached
-def mixture_backward(part, known, avail, sizes, grads, out):  # type: ignore[no-untyped-def]
+def mixture_backward(part, known, avail, epsilon, grads, out):  # type: ignore[no-untyped-def]
     """Gradient of the logits `[R,A]` from those of (probabilities; their logarithms, R = 0 of them: none).
 
     `known` is (softmax over all, probabilities, sums); the rest as in `mixture`.
     """
-    (plain, probs, sums), (grad_probs, grad_logs), (epsilon, tiny), width = known, grads, sizes, avail.shape[1]
+    (plain, probs, sums), (grad_probs, grad_logs), width = known, grads, avail.shape[1]
     q, p, ok, d, logits = plain.reshape(-1), probs.reshape(-1), avail.reshape(-1), np.empty(width, F), out.reshape(-1)
     d_p, d_log = grad_probs.reshape(-1), grad_logs.reshape(-1)
     begin, end = mine(part, len(plain))
@@ -131,7 +131,7 @@ def mixture_backward(part, known, avail, sizes, grads, out):  # type: ignore[no-
             of_row, o_0 = d, 0
         else:
             shared, of_row, o_0 = _DOT(width, ((p, at), (d_p, at), (ok, at)), ()), d_p, at
-        shared, scale = shared if sums[r] > tiny else ZERO, (ONE - epsilon) / sums[r]
+        shared, scale = shared if sums[r] > F(TINY) else ZERO, (ONE - epsilon) / sums[r]
         total = _THROUGH_RENORMALISING(width, ((q, at), (ok, at), (of_row, o_0), scale, shared), ((d, 0),))
         _THROUGH_LOGITS(width, ((q, at), (d, 0), total), ((logits, at),))
 

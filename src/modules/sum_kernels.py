@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from modules.compiled import cached, mine
+from modules.dense_kernels import PLUS
 from modules.lanes import elementwise
 
-_PLUS, _COPY = elementwise(lambda x, y: (x + y,)), elementwise(lambda x: (x,))
+_COPY = elementwise(lambda x: (x,))
 
 
 @cached
@@ -25,5 +26,5 @@ def add_up(part, sizes, memory, out):  # type: ignore[no-untyped-def]
             at, total = count * first + low - first, (out, low)
             _COPY(high - low, ((memory, at),), (total,))
             for k in range(1, count):
-                _PLUS(high - low, (total, (memory, at + k * size)), (total,))
+                PLUS(high - low, (total, (memory, at + k * size)), (total,))
         first += size

@@ -11,18 +11,13 @@ import numba as nb
 import numpy as np
 
 from modules.compiled import cached, cleared, mine
-from modules.dense_kernels import ROWS, add_rows
+from modules.dense_kernels import PLUS, RELU_PLUS, ROWS, add_rows
 from modules.gru_kernels import sigmoid
 from modules.lanes import Lane, elementwise, folded
 from modules.tiles import multiply
 
 F = np.float32
 ZERO = F(0.0)
-
-
-def _relu_plus(x: Lane, bias: Lane) -> tuple[Lane, ...]:
-    y = x + bias
-    return (y.where_positive(y),)  # NaN stays NaN
 
 
 def _through_head(d: Lane, own: Lane, joint: Lane, key: Lane) -> tuple[Lane, ...]:
@@ -34,8 +29,7 @@ def _through_units(units: Lane, weight: Lane, total: Lane, d: Lane) -> tuple[Lan
     return (d * weight).where_positive(units), total + d * units
 
 
-_PLUS, _SIGMOID_PLUS = elementwise(lambda x, y: (x + y,)), elementwise(lambda x, y: (sigmoid(x + y),))
-_RELU_PLUS, _THROUGH_UNITS = elementwise(_relu_plus), elementwise(_through_units)
+_SIGMOID_PLUS, _THROUGH_UNITS = elementwise(lambda x, y: (sigmoid(x + y),)), elementwise(_through_units)
 _DOT, _THROUGH_HEAD = folded(lambda x, y: (x * y,), "sum"), folded(_through_head, "sum")
 _GATED = elementwise(lambda total, own, joint, key: (total + key * own * joint,))
 _MIXED = folded(lambda q, v, weight: (q + (weight - 1.0) * (q - v),), "sum")
@@ -53,7 +47,7 @@ def _taken(ones, weight, out, size):  # type: ignore[no-untyped-def]
         for j in range(ones.shape[1]):
             if ones[i, j] >= 0:
                 place = w_0 + (i * n_actions + ones[i, j]) * apart
-                _PLUS(size, (sums, (memory, place)), (sums,))
+                PLUS(size, (sums, (memory, place)), (sums,))
 
 
 @cached
@@ -86,9 +80,9 @@ def forward(part, n_heads, given, weights, biases, layer, out):  # type: ignore[
             gates, values, own = at + n_heads, at + n_heads + 2 * count, (k * n_rows + r) * n_agents
             taken = (w_taken.reshape(-1), k * count, members * count, n_actions)
             _taken(ones[r], taken, (memory, gates + count), count)
-            _PLUS(n_heads, ((memory, at), (b_first, bias)), ((memory, at),))
+            PLUS(n_heads, ((memory, at), (b_first, bias)), ((memory, at),))
             _SIGMOID_PLUS(2 * count, ((memory, gates), (b_first, bias + n_heads)), ((memory, gates),))
-            _RELU_PLUS(units, ((memory, values), (b_first, bias + n_heads + 2 * count)), ((memory, values),))
+            RELU_PLUS(units, ((memory, values), (b_first, bias + n_heads + 2 * count)), ((memory, values),))
             weight[:] = ZERO
             for p in range(n_heads):
                 gate, key = gates + p * n_agents, abs(memory[at + p])
@@ -139,7 +133,7 @@ def backward(part, n_heads, known, w_last, grad, d_q, sums):  # type: ignore[no-
                 for j in range(ones.shape[2]):
                     if ones[r, i, j] >= 0:
                         total_of = (of_taken, ((i * n_actions + ones[r, i, j]) * members + k) * count)
-                        _PLUS(count, (total_of, (d, to + shift)), (total_of,))
+                        PLUS(count, (total_of, (d, to + shift)), (total_of,))
         add_rows(rows, (d, 0, every), sums[3][number])
         states, of_first = (state.reshape(-1), start * inner, inner), (sums[0][number].reshape(-1), 0, inner)
         multiply((every, inner, rows), (d, 0, 1, every), states, of_first, True)
