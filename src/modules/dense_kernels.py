@@ -11,17 +11,12 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from modules.compiled import FAST, cached, cleared, mine
+from modules.compiled import cached, cleared, mine
 from modules.lanes import Lane, elementwise
-from modules.tiles import multiply
+from modules.tiles import PAD, multiply, multiply_plus
 
 F = np.float32
 ROWS = 48  # of a block
-
-
-def _relu_plus(x: Lane, bias: Lane) -> tuple[Lane, ...]:
-    y = x + bias
-    return (y.where_positive(y),)  # NaN stays NaN
 
 
 def _through_relu(d: Lane, y: Lane, total: Lane) -> tuple[Lane, ...]:
@@ -29,20 +24,8 @@ def _through_relu(d: Lane, y: Lane, total: Lane) -> tuple[Lane, ...]:
     return d, total + d
 
 
-PLUS, RELU_PLUS = elementwise(lambda x, bias: (x + bias,)), elementwise(_relu_plus)
-_THROUGH_RELU = elementwise(_through_relu)
-
-
-@nb.njit(inline="always")
-def finish(rows, out, bias, relu):  # type: ignore[no-untyped-def]
-    """Add `bias [O]` to a block of R rows, then ReLU where asked for; `out` is (memory, first place, row's length)."""
-    memory, first, apart = out
-    for m in range(rows):
-        row = (memory, first + m * apart)
-        if relu:
-            RELU_PLUS(len(bias), (row, (bias, 0)), (row,))
-        else:
-            PLUS(len(bias), (row, (bias, 0)), (row,))
+PLUS, RELU = elementwise(lambda x, y: (x + y,)), elementwise(lambda x: (x.where_positive(x),))  # NaN stays NaN
+SAME, _THROUGH_RELU = elementwise(lambda x: (x,)), elementwise(_through_relu)
 
 
 @nb.njit(inline="always")
@@ -73,25 +56,54 @@ def add_rows(rows, d, total):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(inline="always")
-def add_places(out, weight, places):  # type: ignore[no-untyped-def]
-    """What inputs of 1 add to a block of results `[R,O]`: rows of `weight [I,O]`; `places [R,J]`, -1: none."""
-    target, source, width = out.reshape(-1), weight.reshape(-1), out.shape[1]
-    for m in range(len(out)):
+def affine(sizes, given, weight, places, bias, out, relu):  # type: ignore[no-untyped-def]
+    """x W + b of a block, or its ReLU; inputs are numbers, then ones among zeros.
+
+    Args:
+        sizes: (rows R, inputs D that are numbers).
+        given: of the numbers (memory, first place, row's length).
+        weight: `[I,O]`.
+        places: of the ones among all I, -1 for none, `[R,J]`; J = 0: D is all I.
+        bias: `[O]`.
+        out: (memory, first place, row's length).
+        relu: whether the result goes through one.
+    """
+    (rows, inner), width, (target, o_0, apart), start = sizes, weight.shape[1], out, (bias, 0, 0)
+    if places.shape[1] > 0 or inner == 0:
+        _start_at_places(rows, weight, places, bias, out)
+        start = out
+    if inner > 0:
+        multiply_plus((rows, width, inner), (*given, 1), (weight.reshape(-1), 0, width), out, start, relu)
+    elif relu:
+        for m in range(rows):
+            row = (target, o_0 + m * apart)
+            RELU(width, (row,), (row,))
+
+
+@nb.njit(inline="always")
+def _start_at_places(rows, weight, places, bias, out):  # type: ignore[no-untyped-def]
+    """Biases and what inputs of 1 add to them, rows of `weight [I,O]`, as results of a block; see `affine`."""
+    (target, o_0, apart), source, width = out, weight.reshape(-1), weight.shape[1]
+    for m in range(rows):
+        row = (target, o_0 + m * apart)
+        SAME(width, ((bias, 0),), (row,))
         for k in range(places.shape[1]):
             if places[m, k] >= 0:
-                row = (target, m * width)
                 PLUS(width, (row, (source, places[m, k] * width)), (row,))
 
 
 @nb.njit(inline="always")
-def add_at_places(rows, total, places, first):  # type: ignore[no-untyped-def]
-    """The gradients of those rows: rows of `total` are added to, the first one is that of place `first`."""
-    given, sums, width = rows.reshape(-1), total.reshape(-1), rows.shape[1]
-    for m in range(len(rows)):
+def add_at_places(rows, d, total, places, first):  # type: ignore[no-untyped-def]
+    """The gradients of those rows of weights: rows of `total` are added to, the first one is that of place `first`.
+
+    `d` is (memory, first place, distance of rows).
+    """
+    (memory, d_0, apart), sums, width = d, total.reshape(-1), total.shape[1]
+    for m in range(rows):
         for k in range(places.shape[1]):
             if places[m, k] >= 0:
                 row = (sums, (places[m, k] - first) * width)
-                PLUS(width, (row, (given, m * width)), (row,))
+                PLUS(width, (row, (memory, d_0 + m * apart)), (row,))
 
 
 @cached
@@ -120,24 +132,10 @@ def forward(part, weights, biases, relu, given, outs):  # type: ignore[no-untype
                 inner, width = source.shape[1], weights[k].shape[2]
                 kept = k == last or outs[k].shape[1] == n_rows
                 out, here = outs[k][g if kept else number], start if kept else 0
-                given, weight = (source.reshape(-1), first * inner, inner, 1), weights[k][g].reshape(-1)
-                target = (out.reshape(-1), here * width, width)
-                if inner > 0:
-                    multiply((rows, width, inner), given, (weight, 0, width), target, False)
-                else:
-                    out[here : here + rows] = F(0.0)
-                if k == 0:
-                    add_places(out[here : here + rows], weights[k][g], ones[member, start : start + rows])
-                finish(rows, target, biases[k][g], relu or k < last)
+                given, target = (source.reshape(-1), first * inner, inner), (out.reshape(-1), here * width, width)
+                places = ones[member, start : start + rows, : ones.shape[2] if k == 0 else 0]
+                affine((rows, inner), given, weights[k][g], places, biases[k][g], target, relu or k < last)
                 source, first = out, here
-
-
-@nb.njit(inline="always", fastmath=FAST)
-def _copy(rows, out):  # type: ignore[no-untyped-def]
-    for m in range(len(rows)):
-        row, copy = rows[m], out[m]
-        for j in range(len(row)):
-            copy[j] = row[j]
 
 
 @cached
@@ -161,31 +159,32 @@ def backward(part, weights, relu, known, grad, d_x, sums):  # type: ignore[no-un
     cleared(number, sums[0])
     cleared(number, sums[1])
     sums[2][number] = F(0.0)
-    d, d_next = np.empty(ROWS * widest, F), np.empty(ROWS * widest, F)
+    d, d_next = np.empty(ROWS * (widest + PAD), F), np.empty(ROWS * (widest + PAD), F)
     begin, end = mine(part, n_rows)
     for start in range(begin, end, ROWS):
         rows = min(ROWS, end - start)
         for g in range(groups):
-            member, width = min(g, len(x) - 1), grad.shape[2]
-            _copy(grad[g, start : start + rows], d[: rows * width].reshape(rows, width))
+            member, width, given = min(g, len(x) - 1), grad.shape[2], grad[g].reshape(-1)
+            for m in range(rows):
+                SAME(width, ((given, (start + m) * width),), ((d, m * (width + PAD)),))
             for k in range(last, -1, -1):
                 source = x[member] if k == 0 else outs[k - 1][g]
                 width, inner = weights[k].shape[1], source.shape[1]
-                block, total = d[: rows * width].reshape(rows, width), sums[1][k][number, g, 0]
+                block, total = (d, 0, width + PAD), sums[1][k][number, g, 0]
                 if relu or k < last:
-                    through_relu(rows, (d, 0, width), (outs[k][g].reshape(-1), start * width, width), total)
+                    through_relu(rows, block, (outs[k][g].reshape(-1), start * width, width), total)
                 else:
-                    add_rows(rows, (d, 0, width), total)
+                    add_rows(rows, block, total)
                 if k == 0:
-                    add_at_places(block, sums[2][number, g], ones[member, start : start + rows], inner)
+                    add_at_places(rows, block, sums[2][number, g], ones[member, start : start + rows], inner)
                 # d^T source: what is read from memory goes through the innermost loop once
                 given = (source.reshape(-1), start * inner, inner)
                 d_weight = (sums[0][k][number, g].reshape(-1), 0, inner)
-                multiply((width, inner, rows), (d, 0, 1, width), given, d_weight, True)
+                multiply((width, inner, rows), (d, 0, 1, width + PAD), given, d_weight, True)
                 turned, sizes = (weights[k][g].reshape(-1), 0, weights[k].shape[2]), (rows, inner, width)
                 if k > 0:
-                    multiply(sizes, (d, 0, width, 1), turned, (d_next, 0, inner), False)
+                    multiply(sizes, (*block, 1), turned, (d_next, 0, inner + PAD), False)
                     d, d_next = d_next, d
                 elif wanted:
                     target = (d_x[member].reshape(-1), start * inner, inner)
-                    multiply(sizes, (d, 0, width, 1), turned, target, member < g)
+                    multiply(sizes, (*block, 1), turned, target, member < g)

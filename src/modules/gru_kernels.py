@@ -24,10 +24,10 @@ def sigmoid(x: Lane) -> Lane:
 
 
 def _gates(*x: Lane) -> tuple[Lane, ...]:
-    """From products of r, z, n, h W_n without biases, the four biases, and h_{t-1}: r, z, n, h W_n + b_n, h_t."""
-    x_r, x_z, x_n, inner, b_r, b_z, b_n, b_inner, old = x
-    r, z, inner = sigmoid(x_r + b_r), sigmoid(x_z + b_z), inner + b_inner
-    n = _tanh(x_n + b_n + r * inner)
+    """From products and biases of r, z, n, h W_n + b_n, and h_{t-1}: r, z, n, h W_n + b_n, h_t."""
+    x_r, x_z, x_n, inner, old = x
+    r, z = sigmoid(x_r), sigmoid(x_z)
+    n = _tanh(x_n + r * inner)
     return r, z, n, inner, n + z * (old - n)
 
 

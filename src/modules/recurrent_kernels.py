@@ -15,9 +15,9 @@ import numba as nb
 import numpy as np
 
 from modules.compiled import cached, cleared
-from modules.dense_kernels import add_at_places, add_block, add_places, add_rows, finish, through_relu
+from modules.dense_kernels import add_at_places, add_block, add_rows, affine, through_relu
 from modules.gru_kernels import kept_gates, last_gates, through_gates
-from modules.tiles import multiply
+from modules.tiles import PAD, multiply, multiply_plus
 
 F = np.float32
 ROWS = 48  # of a block: its gates and their gradients fit the second-level cache beside the weights
@@ -47,38 +47,31 @@ def _block(rows):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(inline="always")
-def _input_layer(rows, given, places, weight, bias, out):  # type: ignore[no-untyped-def]
-    """ReLU(x W + b) of a block: `given` and `out` are (memory, first place, row's length), `weight [D+J',X]`."""
-    (x, x_0, width), (target, o_0, size) = given, out
-    multiply((rows, size, width), (x, x_0, width, 1), (weight.reshape(-1), 0, size), out, False)
-    add_places(target[o_0 : o_0 + rows * size].reshape(rows, size), weight, places)
-    finish(rows, out, bias, True)
+def _products(rows, source, past, weights, bias, block, size):  # type: ignore[no-untyped-def]
+    """Of `source [R,X]` and states before, `past [R,H]`, into `block [R,4H]`, biases included.
+
+    x W + h W of r and z, x W of n, h W of n. `source` and `block` are (memory, first place, distance of rows).
+    """
+    (w_in, w_hidden), (x, x_0, n_in), (h, h_0), (memory, first, apart) = weights, source, past, block
+    multiply_plus((rows, 3 * size, n_in), (x, x_0, n_in, 1), (w_in, 0, 3 * size), block, (bias, 0, 0), False)
+    before, inside = (h, h_0, size, 1), (memory, first + 3 * size, apart)
+    multiply((rows, 2 * size, size), before, (w_hidden, 0, 3 * size), block, True)
+    multiply_plus((rows, size, size), before, (w_hidden, 2 * size, 3 * size), inside, (bias, 3 * size, 0), False)
 
 
 @nb.njit(inline="always")
-def _products(rows, source, past, weights, out, n_in, size):  # type: ignore[no-untyped-def]
-    """Of `source [R,X]` and states before, `past [R,H]`, into `out [R,4H]`: x W + h W of r, z; x W, h W of n."""
-    (w_in, w_hidden), (x, x_0), (h, h_0), memory = weights, source, past, out.reshape(-1)
-    multiply((rows, 3 * size, n_in), (x, x_0, n_in, 1), (w_in, 0, 3 * size), (memory, 0, 4 * size), False)
-    before = (h, h_0, size, 1)
-    multiply((rows, 2 * size, size), before, (w_hidden, 0, 3 * size), (memory, 0, 4 * size), True)
-    multiply((rows, size, size), before, (w_hidden, 2 * size, 3 * size), (memory, 3 * size, 4 * size), False)
-
-
-@nb.njit(inline="always")
-def _new_states(rows, block, bias, past, after, saved):  # type: ignore[no-untyped-def]
-    """From the products in `block [R,4H]`, the states before and the new ones; gates go to `saved` if it has memory."""
-    memory, (h, h_0), (new, n_0), (gates, s_0), size = block.reshape(-1), past, after, saved, block.shape[1] // 4
+def _new_states(rows, block, past, after, saved, size):  # type: ignore[no-untyped-def]
+    """From what `_products` made, the states before and the new ones; gates go to `saved` if it has memory."""
+    (memory, first, apart), (h, h_0), (new, n_0), (gates, s_0) = block, past, after, saved
     for m in range(rows):
-        x, g = 4 * size * m, 4 * size * (s_0 + m)
+        x, g = first + m * apart, 4 * size * (s_0 + m)
         products = (memory, x), (memory, x + size), (memory, x + 2 * size), (memory, x + 3 * size)
-        biases = (bias, 0), (bias, size), (bias, 2 * size), (bias, 3 * size)
         old, target = (h, h_0 + m * size), (new, n_0 + m * size)
         if len(gates) > 0:
             kept = (gates, g), (gates, g + size), (gates, g + 2 * size), (gates, g + 3 * size)
-            kept_gates(size, (*products, *biases, old), (*kept, target))
+            kept_gates(size, (*products, old), (*kept, target))
         else:
-            last_gates(size, (*products, *biases, old), (target,))
+            last_gates(size, (*products, old), (target,))
 
 
 @cached
@@ -100,7 +93,7 @@ def forward(part, counts, weights, biases, given, written):  # type: ignore[no-u
     (w_first, w_in, w_hidden, w_last), (b_first, b_gates, b_last) = weights, biases
     (x, ones, h_0), (out, hidden, features, saved) = given, written
     (begin, end), n_in, size, width = _mine(part, counts), w_in.shape[1], w_hidden.shape[1], w_last.shape[2]
-    block, kept = np.empty((ROWS, 4 * size), F), hidden.shape[1] > 0
+    kept, block = hidden.shape[1] > 0, (np.empty(ROWS * (4 * size + PAD), F), 0, 4 * size + PAD)
     layer, states = np.empty(ROWS * n_in, F), np.empty(0 if kept else 2 * (end - begin) * size, F)
     for g in range(len(h_0)):
         member, start, previous = min(g, len(x) - 1), 0, 0
@@ -118,24 +111,25 @@ def forward(part, counts, weights, biases, given, written):  # type: ignore[no-u
                 if w_first.shape[2] > 0:
                     source, s_0 = (features[g].reshape(-1), here * n_in) if features.shape[1] > 0 else (layer, 0)
                     read, places = (inputs, here * x.shape[2], x.shape[2]), ones[member, here : here + rows]
-                    _input_layer(rows, read, places, w_first[g], b_first[g], (source, s_0, n_in))
-                _products(rows, (source, s_0), (before, (b_0 + first) * size), cell, block, n_in, size)
+                    into = (source, s_0, n_in)
+                    affine((rows, x.shape[2]), read, w_first[g], places, b_first[g], into, True)
                 past, new = (before, (b_0 + first) * size), (after, (a_0 + first) * size)
-                _new_states(rows, block, b_gates[g], past, new, (saved[g].reshape(-1), here))
+                _products(rows, (source, s_0, n_in), past, cell, b_gates[g], block, size)
+                _new_states(rows, block, past, new, (saved[g].reshape(-1), here), size)
                 if width > 0:
                     of_last, target = (w_last[g].reshape(-1), 0, width), (out[g].reshape(-1), here * width, width)
-                    multiply((rows, width, size), (after, (a_0 + first) * size, size, 1), of_last, target, False)
-                    finish(rows, target, b_last[g], False)
+                    sizes, bias = (rows, width, size), (b_last[g], 0, 0)
+                    multiply_plus(sizes, (*new, size, 1), of_last, target, bias, False)
             previous, start = start, start + counts[t]
 
 
 @nb.njit(inline="always")
 def _old_states(rows, carry, saved, past, block, sums):  # type: ignore[no-untyped-def]
     """Gradients of states, in and out of `carry`, and of products, to `block [R,4H]` and added to `sums [4H]`."""
-    (d, d_0), (gates, s_0), (h, h_0), memory, size = carry, saved, past, block.reshape(-1), block.shape[1] // 4
+    (d, d_0), (gates, s_0), (h, h_0), (memory, first, apart), size = carry, saved, past, block, len(sums) // 4
     totals = (sums, 0), (sums, size), (sums, 2 * size), (sums, 3 * size)
     for m in range(rows):
-        g, x, state = 4 * size * (s_0 + m), 4 * size * m, (d, d_0 + m * size)
+        g, x, state = 4 * size * (s_0 + m), first + m * apart, (d, d_0 + m * size)
         known = (gates, g), (gates, g + size), (gates, g + 2 * size), (gates, g + 3 * size)
         written = (memory, x), (memory, x + size), (memory, x + 2 * size), (memory, x + 3 * size)
         through_gates(size, (state, *known, (h, h_0 + m * size), *totals), (state, *written, *totals))
@@ -150,21 +144,21 @@ def _from_outputs(rows, grad, weight, after, carry, sums):  # type: ignore[no-un
 
 
 @nb.njit(inline="always")
-def _into_layer(rows, block, weight, result, given, sums):  # type: ignore[no-untyped-def]
-    """Through the input layer: gradients of r, z, n in `block [R,4H]` to those of its weights.
+def _into_layer(rows, outside, weight, result, given, sums):  # type: ignore[no-untyped-def]
+    """Through the input layer: gradients of r, z, n, `outside`, to those of its weights.
 
-    `result` is (the layer's results, the first one of the block, X, memory for their gradients), `given` (inputs, the
-    first one of the block, D, places of ones `[R,J]`).
+    `outside` is (memory, first place, distance of rows), `weight` (rows, the same of the transposed one), `result` (the
+    layer's results, the first one of the block, X, memory for their gradients), `given` (inputs, the first one of the
+    block, D, places of ones `[R,J]`).
     """
-    (features, f_0, n_in, d_layer), (inputs, x_0, width, places), size = result, given, block.shape[1] // 4
-    outside = (block.reshape(-1), size, 4 * size, 1)
-    multiply((rows, n_in, 3 * size), outside, (weight, 0, n_in), (d_layer, 0, n_in), False)
-    gradients = d_layer[: rows * n_in].reshape(rows, n_in)
-    through_relu(rows, (d_layer, 0, n_in), (features, f_0, n_in), sums[2])
-    add_at_places(gradients, sums[1], places, width)
+    (features, f_0, n_in, d_layer), (inputs, x_0, width, places), apart = result, given, result[2] + PAD
+    gradients = (d_layer, 0, apart)
+    multiply((rows, n_in, weight[0]), (*outside, 1), weight[1], gradients, False)
+    through_relu(rows, gradients, (features, f_0, n_in), sums[2])
+    add_at_places(rows, gradients, sums[1], places, width)
     # its transpose times the inputs: what is read from memory goes through the innermost loop once
     total = (sums[0].reshape(-1), 0, width)
-    multiply((n_in, width, rows), (d_layer, 0, 1, n_in), (inputs, x_0, width), total, True)
+    multiply((n_in, width, rows), (d_layer, 0, 1, apart), (inputs, x_0, width), total, True)
 
 
 @cached
@@ -174,8 +168,8 @@ def backward(part, counts, weights, known, grad, written, sums):  # type: ignore
     Args:
         part: see `utils/threads.py`.
         counts: rows of every step.
-        weights: transposed: of the GRU's inputs `[G,3H,X]`, of its states `[G,3H,H]` with rows n, r, z, of the output
-            layer `[G,F,H]`.
+        weights: transposed: of the GRU's inputs `[G,3H,X'>=X]`, of its states `[G,3H,H'>=H]` with rows n, r, z, of the
+            output layer `[G,F,H]`.
         known: (inputs, places of ones, state before the first step, states, results of the input layer, gates).
         grad: of the outputs `[G,P,F]`; of the states `[G,P,H]` if there is no output layer.
         written: (gradients of the GRU's inputs `[G,P,X]` where there is no input layer; P = 0 rows: not asked for; of
@@ -186,15 +180,17 @@ def backward(part, counts, weights, known, grad, written, sums):  # type: ignore
             the output layer `[parts,G,F,H]` and `[parts,G,F]`).
     """
     (w_in, w_hidden, w_last), (x, ones, h_0, hidden, features, saved), (d_x, d_h) = weights, known, written
-    (begin, end), number, n_in, size = _mine(part, counts), part[0], w_in.shape[2], w_hidden.shape[2]
+    (begin, end), number, n_in, size = _mine(part, counts), part[0], sums[3].shape[2], hidden.shape[2]
     cleared(number, sums)
-    block, d_layer = np.empty((ROWS, 4 * size), F), np.empty(ROWS * n_in, F)
-    memory, layered, width, given = block.reshape(-1), sums[0].shape[2] > 0, w_last.shape[1], x.shape[2]
+    apart, layered, width, given = 4 * size + PAD, sums[0].shape[2] > 0, w_last.shape[1], x.shape[2]
+    memory, d_layer = np.empty(ROWS * apart, F), np.empty(ROWS * (n_in + PAD), F)
+    within, outside = (memory, 0, apart), (memory, size, apart)
     for g in range(len(hidden)):
         member, start, states = min(g, len(x) - 1), hidden.shape[1], hidden[g].reshape(-1)
         inputs, carries, outputs = x[member].reshape(-1), d_h[g].reshape(-1), grad[g].reshape(-1)
         source = features[g].reshape(-1) if layered else inputs
-        of_in, of_hidden, of_last = w_in[g].reshape(-1), w_hidden[g].reshape(-1), w_last[g].reshape(-1)
+        of_in, of_last = (w_in[g].reshape(-1), 0, w_in.shape[2]), w_last[g].reshape(-1)
+        of_hidden = w_hidden[g].reshape(-1), 0, w_hidden.shape[2]
         d_in, d_hidden = sums[3][number, g].reshape(-1), sums[4][number, g].reshape(-1)
         for t in range(len(counts) - 1, -1, -1):
             start -= counts[t]
@@ -209,11 +205,9 @@ def backward(part, counts, weights, known, grad, written, sums):  # type: ignore
                     add_rows(rows, d_out, sums[7][number, g])
                 else:
                     add_block(rows, size, (outputs, here * size, size), (carries, first * size, size))
-                known_gates = (saved[g].reshape(-1), here)
-                _old_states(rows, (carries, first * size), known_gates, (past, first * size), block, sums[5][number, g])
-                within, outside = (memory, 0, 4 * size), (memory, size, 4 * size)
-                carry_out = (carries, first * size, size)
-                multiply((rows, size, 3 * size), (*within, 1), (of_hidden, 0, size), carry_out, True)
+                known_gates, carry = (saved[g].reshape(-1), here), (carries, first * size)
+                _old_states(rows, carry, known_gates, (past, first * size), within, sums[5][number, g])
+                multiply((rows, size, 3 * size), (*within, 1), of_hidden, (*carry, size), True)
                 multiply((size, 3 * size, rows), (past, first * size, 1, size), within, (d_hidden, 0, 3 * size), True)
                 turned = (source, here * n_in, 1, n_in)
                 multiply((n_in, 3 * size, rows), turned, outside, (d_in, 0, 3 * size), True)
@@ -221,7 +215,7 @@ def backward(part, counts, weights, known, grad, written, sums):  # type: ignore
                     result = (source, here * n_in, n_in, d_layer)
                     read = (inputs, here * given, given, ones[member, here : here + rows])
                     totals = (sums[0][number, g], sums[1][number, g], sums[2][number, g])
-                    _into_layer(rows, block, of_in, result, read, totals)
+                    _into_layer(rows, outside, (3 * size, of_in), result, read, totals)
                 elif d_x.shape[1] > 0:
                     target = (d_x[g].reshape(-1), here * n_in, n_in)
-                    multiply((rows, n_in, 3 * size), (*outside, 1), (of_in, 0, n_in), target, False)
+                    multiply((rows, n_in, 3 * size), (*outside, 1), of_in, target, False)

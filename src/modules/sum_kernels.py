@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from modules.compiled import cached, mine
-from modules.dense_kernels import PLUS
-from modules.lanes import elementwise
-
-_COPY = elementwise(lambda x: (x,))
+from modules.dense_kernels import PLUS, SAME
 
 
 @cached
@@ -24,7 +21,7 @@ def add_up(part, sizes, memory, out):  # type: ignore[no-untyped-def]
         low, high = max(begin, first), min(end, first + size)
         if low < high:
             at, total = count * first + low - first, (out, low)
-            _COPY(high - low, ((memory, at),), (total,))
+            SAME(high - low, ((memory, at),), (total,))
             for k in range(1, count):
                 PLUS(high - low, (total, (memory, at + k * size)), (total,))
         first += size

@@ -5,6 +5,7 @@ in between: a library's starts threads and writes to memory. numba vectorises lo
 result in registers, so the innermost loop is written in LLVM's own language: for every k, one vector of `b`, fused
 multiply-added to each row of the tile with one number of `a`. A tile is two of the processor's vectors wide.
 
+A sum begins with a bias or with what was there before, and ends with a ReLU where asked for, while it is in a register.
 A number of the result is one sum over k in ascending order, whatever tile it lies in: it depends neither on the rows
 computed beside it nor on the number of threads.
 """
@@ -21,71 +22,102 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from modules.compiled import cached
-from modules.lanes import F32, I64, NUMBER, VECTOR, broadcast
+from modules.lanes import F32, I64, NUMBER, VECTOR, Lane, broadcast
 
 # one compiled function for all callers, whichever of their numbers are constants
-SIGNATURE = (
-    "void(UniTuple(int64, 3), Tuple((float32[::1], int64, int64, int64)), Tuple((float32[::1], int64, int64)), "
-    "Tuple((float32[::1], int64, int64)), boolean)"
+_OPERANDS = (
+    "UniTuple(int64, 3), Tuple((float32[::1], int64, int64, int64)), Tuple((float32[::1], int64, int64)), "
+    "Tuple((float32[::1], int64, int64))"
 )
+SIGNATURE = f"void({_OPERANDS}, boolean)"
+SIGNATURE_PLUS = f"void({_OPERANDS}, Tuple((float32[::1], int64, int64)), boolean)"
 HIGHEST = 6  # rows of a tile: its 12 vectors and those they are made of are the registers of AVX2
+PAD = 16  # numbers after each row of a block: rows a power of two apart would meet in few sets of the first-level cache
 WIDE = VECTOR == 16  # noqa: PLR2004 - AVX-512: tiles of 32 columns, since six sums at a time would wait for each other
 
 
-def _tile_loop(builder: Any, rows: Sequence[Any], column: Any, outs: Sequence[Any], sizes: Any) -> None:
-    """Emit `outs[m][:] (+)= sum_k rows[m][k * a_k] * column[k * b_k][:]`; `sizes` is (a_k, b_k, inner, add)."""
-    (a_k, b_k, inner, add), vector = sizes, outs[0].type.pointee
+def _tile_loop(builder: Any, rows: Sequence[Any], column: Any, starts: Sequence[Any], sizes: Any) -> list[Any]:
+    """Emit `starts[m][:] + sum_k rows[m][k * a_k] * column[k * b_k][:]`; `sizes` is (a_k, b_k, inner).
+
+    A start is an address, and whether what is there counts.
+    """
+    (a_k, b_k, inner), (addresses, started) = sizes, starts
+    vector = addresses[0].type.pointee
     fma = cgutils.get_or_insert_function(
         builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{vector.count}f32"
     )
     before = builder.block
     load, loop, done = (builder.append_basic_block(name) for name in ("load", "loop", "done"))
-    builder.cbranch(add, load, loop)
+    builder.cbranch(started, load, loop)
     builder.position_at_end(load)
-    loaded = [builder.load(out, align=NUMBER) for out in outs]
+    loaded = [builder.load(address, align=NUMBER) for address in addresses]
     builder.branch(loop)
     builder.position_at_end(loop)
-    k, sums = builder.phi(I64), [builder.phi(vector) for _ in outs]
-    for block, first in ((before, [ir.Constant(vector, [0.0] * vector.count)] * len(outs)), (load, loaded)):
-        k.add_incoming(ir.Constant(I64, 0), block)
-        for total, start in zip(sums, first, strict=True):
+    (k, of_a, of_b), sums = (builder.phi(I64) for _ in range(3)), [builder.phi(vector) for _ in rows]
+    for block, first in ((before, [ir.Constant(vector, [0.0] * vector.count)] * len(rows)), (load, loaded)):
+        for total, start in zip((k, of_a, of_b, *sums), (*[ir.Constant(I64, 0)] * 3, *first), strict=True):
             total.add_incoming(start, block)
-    b = builder.load(builder.bitcast(builder.gep(column, [builder.mul(k, b_k)]), vector.as_pointer()), align=NUMBER)
-    at, further = builder.mul(k, a_k), []
+    b = builder.load(builder.bitcast(builder.gep(column, [of_b]), vector.as_pointer()), align=NUMBER)
+    further = []
     for row, total in zip(rows, sums, strict=True):
-        a = broadcast(builder, builder.load(builder.gep(row, [at]), align=NUMBER), vector.count)
+        a = broadcast(builder, builder.load(builder.gep(row, [of_a]), align=NUMBER), vector.count)
         further.append(builder.call(fma, [a, b, total]))
-    after = builder.add(k, ir.Constant(I64, 1))
-    k.add_incoming(after, loop)
-    for total, value in zip(sums, further, strict=True):
+    after = [builder.add(k, ir.Constant(I64, 1)), builder.add(of_a, a_k), builder.add(of_b, b_k)]
+    for total, value in zip((k, of_a, of_b, *sums), (*after, *further), strict=True):
         total.add_incoming(value, loop)
-    builder.cbranch(builder.icmp_signed("<", after, inner), loop, done)
+    builder.cbranch(builder.icmp_signed("<", after[0], inner), loop, done)
     builder.position_at_end(done)
-    for value, out in zip(further, outs, strict=True):
-        builder.store(value, out, align=NUMBER)
+    return further
 
 
-def _make_tile(height: int, width: int) -> Callable[..., None]:
-    """The product for a tile of `height x width` numbers, as a function for compiled code; see `multiply`."""
+def _finished(builder: Any, sums: Sequence[Any], relu: Any) -> list[Any]:
+    """Emit the ReLU of all if `relu` says so; NaN stays NaN."""
+    before = builder.block
+    through, done = (builder.append_basic_block(name) for name in ("through", "finished"))
+    builder.cbranch(relu, through, done)
+    builder.position_at_end(through)
+    positive = [Lane(builder, value).where_positive(Lane(builder, value)).value for value in sums]
+    builder.branch(done)
+    builder.position_at_end(done)
+    results = [builder.phi(value.type) for value in sums]
+    for result, as_it_is, value in zip(results, sums, positive, strict=True):
+        result.add_incoming(as_it_is, before)
+        result.add_incoming(value, through)
+    return results
+
+
+@intrinsic
+def _address(typing_context, memory, place):  # type: ignore[no-untyped-def]
+    """Where a number of an array lies. Numbers instead of arrays: what is handed on is in registers."""
+
+    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, values[0])
+        return builder.ptrtoint(builder.gep(array.data, [values[1]]), I64)
+
+    return types.int64(memory, place), emit
+
+
+def _make_tile(height: int, width: int, plus: bool) -> Callable[..., None]:
+    """The product for a tile of `height x width` numbers, as a function for compiled code; see `_make_columns`."""
 
     @intrinsic
-    def tile(typing_context, inner, a, b, out, add):  # type: ignore[no-untyped-def]
-        signature = types.void(inner, a, b, out, add)
+    def tile(typing_context, inner, a, b, out, start, flag):  # type: ignore[no-untyped-def]
+        signature = types.void(inner, a, b, out, start, flag)
 
         def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            def operand(index: int) -> tuple[Any, list[Any]]:
-                """Address of the first number, and the distances."""
-                memory, first, *distances = cgutils.unpack_tuple(builder, values[index])
-                array = context.make_array(signature.args[index][0])(context, builder, memory)
-                return builder.gep(array.data, [first]), distances
+            def rows(address: Any, distance: Any, kind: Any) -> list[Any]:
+                first = builder.inttoptr(address, F32.as_pointer())
+                found = (builder.gep(first, [builder.mul(distance, ir.Constant(I64, m))]) for m in range(height))
+                return [builder.bitcast(row, kind.as_pointer()) for row in found]
 
-            def rows(start: Any, distance: Any) -> list[Any]:
-                return [builder.gep(start, [builder.mul(distance, ir.Constant(I64, m))]) for m in range(height)]
-
-            (of_a, (a_m, a_k)), (of_b, (b_k,)), (of_out, (o_m,)) = operand(1), operand(2), operand(3)
-            pointer = ir.VectorType(F32, width).as_pointer()
-            outs = [builder.bitcast(row, pointer) for row in rows(of_out, o_m)]
-            _tile_loop(builder, rows(of_a, a_m), of_b, outs, (a_k, b_k, values[0], values[4]))
+            (of_a, a_m, a_k), (of_b, b_k), of_out, of_start = (cgutils.unpack_tuple(builder, x) for x in values[1:5])
+            vector, column = ir.VectorType(F32, width), builder.inttoptr(of_b, F32.as_pointer())
+            outs = rows(*of_out, vector)
+            starts = (rows(*of_start, vector), cgutils.true_bit) if plus else (outs, values[5])
+            results = _tile_loop(builder, rows(of_a, a_m, F32), column, starts, (a_k, b_k, values[0]))
+            results = _finished(builder, results, values[5]) if plus else results
+            for value, out in zip(results, outs, strict=True):
+                builder.store(value, out, align=NUMBER)
             return context.get_dummy_value()
 
         return signature, emit
@@ -94,35 +126,75 @@ def _make_tile(height: int, width: int) -> Callable[..., None]:
     return made
 
 
-def _make_panel(width: int) -> Callable[..., None]:
-    """`multiply` for `width` columns: tiles of six rows, or fewer but nearly the same: flat ones wait for sums."""
-    one, two, three, four, five, six = (_make_tile(height, width) for height in range(1, HIGHEST + 1))
+def _make_panel(width: int, plus: bool) -> Callable[..., None]:
+    """Columns of a tile's width: tiles of six rows, or fewer but nearly the same: flat ones wait for sums."""
+    one, two, three, four, five, six = (_make_tile(height, width, plus) for height in range(1, HIGHEST + 1))
 
     @nb.njit(error_model="numpy")
-    def panel(rows, inner, a, b, out, add):  # type: ignore[no-untyped-def]
-        (x, a_0, a_m, a_k), (y, o_0, o_m), m = a, out, 0
+    def panel(rows, inner, a, b, out, start, flag):  # type: ignore[no-untyped-def]
+        (x, a_m, a_k), (y, o_m), (z, s_m) = a, out, start
         for left in range((rows + HIGHEST - 1) // HIGHEST, 0, -1):
-            height = (rows - m + left - 1) // left
-            source, target = (x, a_0 + m * a_m, a_m, a_k), (y, o_0 + m * o_m, o_m)
+            height = (rows + left - 1) // left
             if height == 6:  # noqa: PLR2004
-                six(inner, source, b, target, add)
+                six(inner, (x, a_m, a_k), b, (y, o_m), (z, s_m), flag)
             elif height == 5:  # noqa: PLR2004
-                five(inner, source, b, target, add)
+                five(inner, (x, a_m, a_k), b, (y, o_m), (z, s_m), flag)
             elif height == 4:  # noqa: PLR2004
-                four(inner, source, b, target, add)
+                four(inner, (x, a_m, a_k), b, (y, o_m), (z, s_m), flag)
             elif height == 3:  # noqa: PLR2004
-                three(inner, source, b, target, add)
+                three(inner, (x, a_m, a_k), b, (y, o_m), (z, s_m), flag)
             elif height == 2:  # noqa: PLR2004
-                two(inner, source, b, target, add)
+                two(inner, (x, a_m, a_k), b, (y, o_m), (z, s_m), flag)
             else:
-                one(inner, source, b, target, add)
-            m += height
+                one(inner, (x, a_m, a_k), b, (y, o_m), (z, s_m), flag)
+            rows -= height
+            x, y, z = x + NUMBER * height * a_m, y + NUMBER * height * o_m, z + NUMBER * height * s_m
 
     made: Callable[..., None] = panel
     return made
 
 
-_PANEL_32, _PANEL_16, _PANEL_8, _PANEL_4, _PANEL_2, _PANEL_1 = (_make_panel(width) for width in (32, 16, 8, 4, 2, 1))
+def _make_columns(plus: bool) -> Callable[..., None]:
+    """out[m, n] = start[m, n] + sum_k a[m, k] b[k, n], one panel of columns after the other.
+
+    Of operands, the address of the first number and the distances. With `plus` the flag is whether all goes through a
+    ReLU; otherwise whether what `out` holds is the start, or 0 is.
+    """
+    p_32, p_16, p_8, p_4, p_2, p_1 = (_make_panel(width, plus) for width in (32, 16, 8, 4, 2, 1))
+
+    @nb.njit(error_model="numpy")
+    def columns(sizes, a, b, out, start, flag):  # type: ignore[no-untyped-def]
+        (rows, width, inner), (w, b_k), (y, o_m), (z, s_m), n = sizes, b, out, start, 0
+        if WIDE:
+            while width - n >= 32:  # noqa: PLR2004
+                at = NUMBER * n
+                p_32(rows, inner, a, (w + at, b_k), (y + at, o_m), (z + at, s_m), flag)
+                n += 32
+        while width - n >= 16:  # noqa: PLR2004
+            at = NUMBER * n
+            p_16(rows, inner, a, (w + at, b_k), (y + at, o_m), (z + at, s_m), flag)
+            n += 16
+        if width - n >= 8:  # noqa: PLR2004
+            at = NUMBER * n
+            p_8(rows, inner, a, (w + at, b_k), (y + at, o_m), (z + at, s_m), flag)
+            n += 8
+        if width - n >= 4:  # noqa: PLR2004
+            at = NUMBER * n
+            p_4(rows, inner, a, (w + at, b_k), (y + at, o_m), (z + at, s_m), flag)
+            n += 4
+        if width - n >= 2:  # noqa: PLR2004
+            at = NUMBER * n
+            p_2(rows, inner, a, (w + at, b_k), (y + at, o_m), (z + at, s_m), flag)
+            n += 2
+        if n < width:
+            at = NUMBER * n
+            p_1(rows, inner, a, (w + at, b_k), (y + at, o_m), (z + at, s_m), flag)
+
+    made: Callable[..., None] = columns
+    return made
+
+
+_FROM_ZERO, _FROM_START = _make_columns(False), _make_columns(True)
 
 
 @partial(cached, fastmath=False, signature=SIGNATURE)
@@ -136,22 +208,17 @@ def multiply(sizes, a, b, out, add):  # type: ignore[no-untyped-def]
         out: (memory, place of out[0, 0], distance in m); side by side in n; overlaps neither `a` nor `b`.
         add: whether the product is added to what `out` holds.
     """
-    (rows, width, inner), (w, b_0, b_k), (y, o_0, o_m), n = sizes, b, out, 0
-    if WIDE:
-        while width - n >= 32:  # noqa: PLR2004
-            _PANEL_32(rows, inner, a, (w, b_0 + n, b_k), (y, o_0 + n, o_m), add)
-            n += 32
-    while width - n >= 16:  # noqa: PLR2004
-        _PANEL_16(rows, inner, a, (w, b_0 + n, b_k), (y, o_0 + n, o_m), add)
-        n += 16
-    if width - n >= 8:  # noqa: PLR2004
-        _PANEL_8(rows, inner, a, (w, b_0 + n, b_k), (y, o_0 + n, o_m), add)
-        n += 8
-    if width - n >= 4:  # noqa: PLR2004
-        _PANEL_4(rows, inner, a, (w, b_0 + n, b_k), (y, o_0 + n, o_m), add)
-        n += 4
-    if width - n >= 2:  # noqa: PLR2004
-        _PANEL_2(rows, inner, a, (w, b_0 + n, b_k), (y, o_0 + n, o_m), add)
-        n += 2
-    if n < width:
-        _PANEL_1(rows, inner, a, (w, b_0 + n, b_k), (y, o_0 + n, o_m), add)
+    (x, a_0, a_m, a_k), (w, b_0, b_k), (y, o_0, o_m) = a, b, out
+    target = _address(y, o_0), o_m
+    _FROM_ZERO(sizes, (_address(x, a_0), a_m, a_k), (_address(w, b_0), b_k), target, target, add)
+
+
+@partial(cached, fastmath=False, signature=SIGNATURE_PLUS)
+def multiply_plus(sizes, a, b, out, start, relu):  # type: ignore[no-untyped-def]
+    """out[m, n] = start[m, n] + sum_k a[m, k] b[k, n], or its ReLU (NaN stays NaN); see `multiply`.
+
+    `start` is as `out`, and may be `out`; or a bias, whose rows' distance is 0.
+    """
+    (x, a_0, a_m, a_k), (w, b_0, b_k), (y, o_0, o_m), (z, s_0, s_m) = a, b, out, start
+    target, begin = (_address(y, o_0), o_m), (_address(z, s_0), s_m)
+    _FROM_START(sizes, (_address(x, a_0), a_m, a_k), (_address(w, b_0), b_k), target, begin, relu)

@@ -11,10 +11,10 @@ import numba as nb
 import numpy as np
 
 from modules.compiled import cached, cleared, mine
-from modules.dense_kernels import PLUS, RELU_PLUS, ROWS, add_rows
+from modules.dense_kernels import PLUS, RELU, ROWS, SAME, add_rows
 from modules.gru_kernels import sigmoid
 from modules.lanes import Lane, elementwise, folded
-from modules.tiles import multiply
+from modules.tiles import multiply, multiply_plus
 
 F = np.float32
 ZERO = F(0.0)
@@ -29,11 +29,11 @@ def _through_units(units: Lane, weight: Lane, total: Lane, d: Lane) -> tuple[Lan
     return (d * weight).where_positive(units), total + d * units
 
 
-_SIGMOID_PLUS, _THROUGH_UNITS = elementwise(lambda x, y: (sigmoid(x + y),)), elementwise(_through_units)
+_SIGMOID, _THROUGH_UNITS = elementwise(lambda x: (sigmoid(x),)), elementwise(_through_units)
 _DOT, _THROUGH_HEAD = folded(lambda x, y: (x * y,), "sum"), folded(_through_head, "sum")
 _GATED = elementwise(lambda total, own, joint, key: (total + key * own * joint,))
 _MIXED = folded(lambda q, v, weight: (q + (weight - 1.0) * (q - v),), "sum")
-_OF_WEIGHT, _SAME = elementwise(lambda q, v, d: ((q - v) * d,)), elementwise(lambda d: (d,))
+_OF_WEIGHT = elementwise(lambda q, v, d: ((q - v) * d,))
 
 
 @nb.njit(inline="always")
@@ -73,16 +73,15 @@ def forward(part, n_heads, given, weights, biases, layer, out):  # type: ignore[
     for start in range(begin, end, ROWS):
         rows, here = min(ROWS, end - start), start if len(layer) == n_rows else part[0] * ROWS
         states, target = (state.reshape(-1), start * inner, inner, 1), (memory, here * every, every)
-        multiply((rows, every, inner), states, (w_first.reshape(-1), 0, every), target, False)
+        multiply_plus((rows, every, inner), states, (w_first.reshape(-1), 0, every), target, (b_first, 0, 0), False)
         for number in range(rows * members):
             m, k = number // members, number % members
-            at, bias, r = (here + m) * every + k * width, k * width, start + m
+            at, r = (here + m) * every + k * width, start + m
             gates, values, own = at + n_heads, at + n_heads + 2 * count, (k * n_rows + r) * n_agents
             taken = (w_taken.reshape(-1), k * count, members * count, n_actions)
             _taken(ones[r], taken, (memory, gates + count), count)
-            PLUS(n_heads, ((memory, at), (b_first, bias)), ((memory, at),))
-            _SIGMOID_PLUS(2 * count, ((memory, gates), (b_first, bias + n_heads)), ((memory, gates),))
-            RELU_PLUS(units, ((memory, values), (b_first, bias + n_heads + 2 * count)), ((memory, values),))
+            _SIGMOID(2 * count, ((memory, gates),), ((memory, gates),))
+            RELU(units, ((memory, values),), ((memory, values),))
             weight[:] = ZERO
             for p in range(n_heads):
                 gate, key = gates + p * n_agents, abs(memory[at + p])
@@ -119,7 +118,7 @@ def backward(part, n_heads, known, w_last, grad, d_q, sums):  # type: ignore[no-
             m, k = index // members, index % members
             r, g, at, to = start + m, grad[k, start + m], (start + m) * every + k * width, m * every + k * width
             own, values, shift = (k * n_rows + r) * n_agents, n_heads + 2 * count, n_heads + count
-            _SAME(n_agents, (g,), ((d_own, own),))
+            SAME(n_agents, (g,), ((d_own, own),))
             _OF_WEIGHT(n_agents, ((of_q, own), (of_v, own), g), ((d_weight, 0),))
             for p in range(n_heads):
                 key, gate = memory[at + p], n_heads + p * n_agents

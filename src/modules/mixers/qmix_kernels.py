@@ -11,9 +11,9 @@ import numba as nb
 import numpy as np
 
 from modules.compiled import FAST, cached, cleared, mine
-from modules.dense_kernels import ROWS, add_rows, finish, through_relu
+from modules.dense_kernels import ROWS, add_rows, through_relu
 from modules.lanes import Lane, elementwise
-from modules.tiles import multiply
+from modules.tiles import multiply, multiply_plus
 
 F = np.float32
 ZERO, ONE = F(0.0), F(1.0)
@@ -79,18 +79,16 @@ def forward(part, absolute, given, weights, biases, kept, out):  # type: ignore[
     begin, end = mine(part, len(out))
     for start in range(begin, end, ROWS):
         rows, here = min(ROWS, end - start), start if len(layer) == len(out) else part[0] * ROWS
-        first = (layer.reshape(-1), here * every, every)
-        states = (state.reshape(-1), start * inner, inner, 1)
-        multiply((rows, every, inner), states, (w_first.reshape(-1), 0, every), first, False)
-        finish(rows, first, b_first[: every - units], True)
-        finish(rows, (first[0], here * every + every - units, every), b_first[every - units :], False)
+        first, bent = (layer.reshape(-1), here * every, every), every - units
+        states, straight = (state.reshape(-1), start * inner, inner, 1), (first[0], first[1] + bent, every)
+        maps = w_first.reshape(-1)
+        multiply_plus((rows, bent, inner), states, (maps, 0, every), first, (b_first, 0, 0), True)
+        multiply_plus((rows, units, inner), states, (maps, bent, every), straight, (b_first, bent, 0), False)
         of_1 = (maps_1.reshape(-1), here * width, width)
-        multiply((rows, width, n_hidden), (*first, 1), (w_1.reshape(-1), 0, width), of_1, False)
-        finish(rows, of_1, b_1, False)
+        multiply_plus((rows, width, n_hidden), (*first, 1), (w_1.reshape(-1), 0, width), of_1, (b_1, 0, 0), False)
         second = (layer.reshape(-1), here * every + n_hidden, every, 1)
         of_2 = (maps_2.reshape(-1), here * units, units)
-        multiply((rows, units, n_hidden), second, (w_2.reshape(-1), 0, units), of_2, False)
-        finish(rows, of_2, b_2, False)
+        multiply_plus((rows, units, n_hidden), second, (w_2.reshape(-1), 0, units), of_2, (b_2, 0, 0), False)
         for m in range(rows):
             r = here + m
             row = layer[r]
