@@ -13,7 +13,7 @@ import numpy as np
 
 from modules.compiled import cached, cleared, mine
 from modules.lanes import Lane, elementwise
-from modules.tiles import PAD, multiply, multiply_plus
+from modules.tiles import PAD, multiply, multiply_plus, reach
 
 F = np.float32
 ROWS = 48  # of a block
@@ -56,7 +56,7 @@ def add_rows(rows, d, total):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(inline="always")
-def affine(sizes, given, weight, places, bias, out, relu):  # type: ignore[no-untyped-def]
+def affine(sizes, given, weight, places, bias, out, relu, ahead):  # type: ignore[no-untyped-def]
     """x W + b of a block, or its ReLU; inputs are numbers, then ones among zeros.
 
     Args:
@@ -67,13 +67,14 @@ def affine(sizes, given, weight, places, bias, out, relu):  # type: ignore[no-un
         bias: `[O]`.
         out: (memory, first place, row's length).
         relu: whether the result goes through one.
+        ahead: see `modules/tiles.py`.
     """
     (rows, inner), width, (target, o_0, apart), start = sizes, weight.shape[1], out, (bias, 0, 0)
     if places.shape[1] > 0 or inner == 0:
         _start_at_places(rows, weight, places, bias, out)
         start = out
     if inner > 0:
-        multiply_plus((rows, width, inner), (*given, 1), (weight.reshape(-1), 0, width), out, start, relu)
+        multiply_plus((rows, width, inner), (*given, 1), (weight.reshape(-1), 0, width), out, start, relu, ahead)
     elif relu:
         for m in range(rows):
             row = (target, o_0 + m * apart)
@@ -125,6 +126,7 @@ def forward(part, weights, biases, relu, given, outs):  # type: ignore[no-untype
     begin, end = mine(part, n_rows)
     for start in range(begin, end, ROWS):
         rows = min(ROWS, end - start)
+        ahead = (x.reshape(-1), (start + rows) * x.shape[2])  # the next block, also where groups read others
         for g in range(groups):
             member = min(g, len(x) - 1)
             source, first = x[member], start
@@ -134,7 +136,8 @@ def forward(part, weights, biases, relu, given, outs):  # type: ignore[no-untype
                 out, here = outs[k][g if kept else number], start if kept else 0
                 given, target = (source.reshape(-1), first * inner, inner), (out.reshape(-1), here * width, width)
                 places = ones[member, start : start + rows, : ones.shape[2] if k == 0 else 0]
-                affine((rows, inner), given, weights[k][g], places, biases[k][g], target, relu or k < last)
+                affine((rows, inner), given, weights[k][g], places, biases[k][g], target, relu or k < last, ahead)
+                ahead = (ahead[0], ahead[1] + reach((rows, width)))
                 source, first = out, here
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from modules.compiled import cached, cleared
 from modules.dense_kernels import add_at_places, add_block, add_rows, affine, through_relu
 from modules.gru_kernels import kept_gates, last_gates, through_gates
-from modules.tiles import PAD, multiply, multiply_plus
+from modules.tiles import PAD, multiply, multiply_plus, reach
 
 F = np.float32
 ROWS = 48  # of a block: its gates and their gradients fit the second-level cache beside the weights
@@ -47,13 +47,14 @@ def _block(rows):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(inline="always")
-def _products(rows, source, past, weights, bias, block, size):  # type: ignore[no-untyped-def]
+def _products(rows, source, past, weights, bias, block, size, ahead):  # type: ignore[no-untyped-def]
     """Of `source [R,X]` and states before, `past [R,H]`, into `block [R,4H]`, biases included.
 
     x W + h W of r and z, x W of n, h W of n. `source` and `block` are (memory, first place, distance of rows).
     """
     (w_in, w_hidden), (x, x_0, n_in), (h, h_0), (memory, first, apart) = weights, source, past, block
-    multiply_plus((rows, 3 * size, n_in), (x, x_0, n_in, 1), (w_in, 0, 3 * size), block, (bias, 0, 0), False)
+    sizes, given = (rows, 3 * size, n_in), (x, x_0, n_in, 1)
+    multiply_plus(sizes, given, (w_in, 0, 3 * size), block, (bias, 0, 0), False, ahead)
     before, inside = (h, h_0, size, 1), (memory, first + 3 * size, apart)
     multiply((rows, 2 * size, size), before, (w_hidden, 0, 3 * size), block, True)
     multiply_plus((rows, size, size), before, (w_hidden, 2 * size, 3 * size), inside, (bias, 3 * size, 0), False)
@@ -108,13 +109,16 @@ def forward(part, counts, weights, biases, given, written):  # type: ignore[no-u
             for first in range(begin, last, step):
                 rows, here = min(step, last - first), start + first
                 source, s_0 = inputs, here * n_in
+                following = here + rows if first + step < last else start + counts[t] + begin
+                ahead = (inputs, following * x.shape[2])
                 if w_first.shape[2] > 0:
                     source, s_0 = (features[g].reshape(-1), here * n_in) if features.shape[1] > 0 else (layer, 0)
                     read, places = (inputs, here * x.shape[2], x.shape[2]), ones[member, here : here + rows]
                     into = (source, s_0, n_in)
-                    affine((rows, x.shape[2]), read, w_first[g], places, b_first[g], into, True)
+                    affine((rows, x.shape[2]), read, w_first[g], places, b_first[g], into, True, ahead)
+                    ahead = (ahead[0], ahead[1] + reach((rows, n_in)))
                 past, new = (before, (b_0 + first) * size), (after, (a_0 + first) * size)
-                _products(rows, (source, s_0, n_in), past, cell, b_gates[g], block, size)
+                _products(rows, (source, s_0, n_in), past, cell, b_gates[g], block, size, ahead)
                 _new_states(rows, block, past, new, (saved[g].reshape(-1), here), size)
                 if width > 0:
                     of_last, target = (w_last[g].reshape(-1), 0, width), (out[g].reshape(-1), here * width, width)

@@ -6,6 +6,9 @@ result in registers, so the innermost loop is written in LLVM's own language: fo
 multiply-added to each row of the tile with one number of `a`. A tile is two of the processor's vectors wide.
 
 A sum begins with a bias or with what was there before, and ends with a ReLU where asked for, while it is in a register.
+Every tile also asks for some lines of memory that will be read next: a core waits for memory unless it is asked for
+early, and in a burst it waits for the asking.
+
 A number of the result is one sum over k in ascending order, whatever tile it lies in: it depends neither on the rows
 computed beside it nor on the number of threads.
 """
@@ -29,10 +32,11 @@ _OPERANDS = (
     "UniTuple(int64, 3), Tuple((float32[::1], int64, int64, int64)), Tuple((float32[::1], int64, int64)), "
     "Tuple((float32[::1], int64, int64))"
 )
-SIGNATURE = f"void({_OPERANDS}, boolean)"
-SIGNATURE_PLUS = f"void({_OPERANDS}, Tuple((float32[::1], int64, int64)), boolean)"
+SIGNATURE = f"void({_OPERANDS}, boolean, Tuple((float32[::1], int64, int64)))"
+SIGNATURE_PLUS = f"void({_OPERANDS}, Tuple((float32[::1], int64, int64)), boolean, Tuple((float32[::1], int64, int64)))"
 HIGHEST = 6  # rows of a tile: its 12 vectors and those they are made of are the registers of AVX2
 PAD = 16  # numbers after each row of a block: rows a power of two apart would meet in few sets of the first-level cache
+LINES, LINE = 4, 16  # asked for at every tile; numbers in one
 WIDE = VECTOR == 16  # noqa: PLR2004 - AVX-512: tiles of 32 columns, since six sums at a time would wait for each other
 
 
@@ -97,12 +101,23 @@ def _address(typing_context, memory, place):  # type: ignore[no-untyped-def]
     return types.int64(memory, place), emit
 
 
+def _ask(builder: Any, address: Any) -> None:
+    """Emit: the lines from `address` on will be read, bring them to the second-level cache."""
+    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+    how = [ir.Constant(number, k) for k in (0, 2, 1)]  # to read, not to the nearest cache, data
+    for line in range(LINES):
+        place = builder.add(address, ir.Constant(I64, NUMBER * LINE * line))
+        builder.call(function, [builder.inttoptr(place, byte), *how])
+
+
 def _make_tile(height: int, width: int, plus: bool) -> Callable[..., None]:
     """The product for a tile of `height x width` numbers, as a function for compiled code; see `_make_columns`."""
 
     @intrinsic
-    def tile(typing_context, inner, a, b, out, start, flag):  # type: ignore[no-untyped-def]
-        signature = types.void(inner, a, b, out, start, flag)
+    def tile(typing_context, inner, a, b, out, start, flag, ahead):  # type: ignore[no-untyped-def]
+        signature = types.void(inner, a, b, out, start, flag, ahead)
 
         def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             def rows(address: Any, distance: Any, kind: Any) -> list[Any]:
@@ -114,6 +129,7 @@ def _make_tile(height: int, width: int, plus: bool) -> Callable[..., None]:
             vector, column = ir.VectorType(F32, width), builder.inttoptr(of_b, F32.as_pointer())
             outs = rows(*of_out, vector)
             starts = (rows(*of_start, vector), cgutils.true_bit) if plus else (outs, values[5])
+            _ask(builder, values[6])
             results = _tile_loop(builder, rows(of_a, a_m, F32), column, starts, (a_k, b_k, values[0]))
             results = _finished(builder, results, values[5]) if plus else results
             for value, out in zip(results, outs, strict=True):
@@ -126,31 +142,35 @@ def _make_tile(height: int, width: int, plus: bool) -> Callable[..., None]:
     return made
 
 
-def _make_panel(width: int, plus: bool) -> Callable[..., None]:
-    """Columns of a tile's width: tiles of six rows, or fewer but nearly the same: flat ones wait for sums."""
+def _make_panel(width: int, plus: bool) -> Callable[..., int]:
+    """Columns of a tile's width: tiles of six rows, or fewer but nearly the same: flat ones wait for sums.
+
+    Returns the address after what was asked for.
+    """
     one, two, three, four, five, six = (_make_tile(height, width, plus) for height in range(1, HIGHEST + 1))
 
     @nb.njit(error_model="numpy")
-    def panel(rows, inner, a, b, out, start, flag):  # type: ignore[no-untyped-def]
-        (x, a_m, a_k), (y, o_m), (z, s_m) = a, out, start
+    def panel(rows, inner, a, b, out, start, flag, ahead):  # type: ignore[no-untyped-def]
+        (x, a_m, a_k), (y, o_m), (z, s_m), (next_one, by) = a, out, start, ahead
         for left in range((rows + HIGHEST - 1) // HIGHEST, 0, -1):
             height = (rows + left - 1) // left
             if height == 6:  # noqa: PLR2004
-                six(inner, (x, a_m, a_k), b, (y, o_m), (z, s_m), flag)
+                six(inner, (x, a_m, a_k), b, (y, o_m), (z, s_m), flag, next_one)
             elif height == 5:  # noqa: PLR2004
-                five(inner, (x, a_m, a_k), b, (y, o_m), (z, s_m), flag)
+                five(inner, (x, a_m, a_k), b, (y, o_m), (z, s_m), flag, next_one)
             elif height == 4:  # noqa: PLR2004
-                four(inner, (x, a_m, a_k), b, (y, o_m), (z, s_m), flag)
+                four(inner, (x, a_m, a_k), b, (y, o_m), (z, s_m), flag, next_one)
             elif height == 3:  # noqa: PLR2004
-                three(inner, (x, a_m, a_k), b, (y, o_m), (z, s_m), flag)
+                three(inner, (x, a_m, a_k), b, (y, o_m), (z, s_m), flag, next_one)
             elif height == 2:  # noqa: PLR2004
-                two(inner, (x, a_m, a_k), b, (y, o_m), (z, s_m), flag)
+                two(inner, (x, a_m, a_k), b, (y, o_m), (z, s_m), flag, next_one)
             else:
-                one(inner, (x, a_m, a_k), b, (y, o_m), (z, s_m), flag)
-            rows -= height
+                one(inner, (x, a_m, a_k), b, (y, o_m), (z, s_m), flag, next_one)
+            rows, next_one = rows - height, next_one + by
             x, y, z = x + NUMBER * height * a_m, y + NUMBER * height * o_m, z + NUMBER * height * s_m
+        return next_one
 
-    made: Callable[..., None] = panel
+    made: Callable[..., int] = panel
     return made
 
 
@@ -158,37 +178,39 @@ def _make_columns(plus: bool) -> Callable[..., None]:
     """out[m, n] = start[m, n] + sum_k a[m, k] b[k, n], one panel of columns after the other.
 
     Of operands, the address of the first number and the distances. With `plus` the flag is whether all goes through a
-    ReLU; otherwise whether what `out` holds is the start, or 0 is.
+    ReLU; otherwise whether what `out` holds is the start, or 0 is. Of what is asked for ahead, the address, and how
+    far one tile goes.
     """
     p_32, p_16, p_8, p_4, p_2, p_1 = (_make_panel(width, plus) for width in (32, 16, 8, 4, 2, 1))
 
     @nb.njit(error_model="numpy")
-    def columns(sizes, a, b, out, start, flag):  # type: ignore[no-untyped-def]
-        (rows, width, inner), (w, b_k), (y, o_m), (z, s_m), n = sizes, b, out, start, 0
+    def columns(sizes, a, b, out, start, flag, ahead):  # type: ignore[no-untyped-def]
+        (rows, width, inner), (w, b_k), (y, o_m), (z, s_m), (next_one, by), n = sizes, b, out, start, ahead, 0
         if WIDE:
             while width - n >= 32:  # noqa: PLR2004
                 at = NUMBER * n
-                p_32(rows, inner, a, (w + at, b_k), (y + at, o_m), (z + at, s_m), flag)
+                further = next_one, by
+                next_one = p_32(rows, inner, a, (w + at, b_k), (y + at, o_m), (z + at, s_m), flag, further)
                 n += 32
         while width - n >= 16:  # noqa: PLR2004
             at = NUMBER * n
-            p_16(rows, inner, a, (w + at, b_k), (y + at, o_m), (z + at, s_m), flag)
+            next_one = p_16(rows, inner, a, (w + at, b_k), (y + at, o_m), (z + at, s_m), flag, (next_one, by))
             n += 16
         if width - n >= 8:  # noqa: PLR2004
             at = NUMBER * n
-            p_8(rows, inner, a, (w + at, b_k), (y + at, o_m), (z + at, s_m), flag)
+            next_one = p_8(rows, inner, a, (w + at, b_k), (y + at, o_m), (z + at, s_m), flag, (next_one, by))
             n += 8
         if width - n >= 4:  # noqa: PLR2004
             at = NUMBER * n
-            p_4(rows, inner, a, (w + at, b_k), (y + at, o_m), (z + at, s_m), flag)
+            next_one = p_4(rows, inner, a, (w + at, b_k), (y + at, o_m), (z + at, s_m), flag, (next_one, by))
             n += 4
         if width - n >= 2:  # noqa: PLR2004
             at = NUMBER * n
-            p_2(rows, inner, a, (w + at, b_k), (y + at, o_m), (z + at, s_m), flag)
+            next_one = p_2(rows, inner, a, (w + at, b_k), (y + at, o_m), (z + at, s_m), flag, (next_one, by))
             n += 2
         if n < width:
             at = NUMBER * n
-            p_1(rows, inner, a, (w + at, b_k), (y + at, o_m), (z + at, s_m), flag)
+            p_1(rows, inner, a, (w + at, b_k), (y + at, o_m), (z + at, s_m), flag, (next_one, by))
 
     made: Callable[..., None] = columns
     return made
@@ -198,7 +220,21 @@ _FROM_ZERO, _FROM_START = _make_columns(False), _make_columns(True)
 
 
 @partial(cached, fastmath=False, signature=SIGNATURE)
-def multiply(sizes, a, b, out, add):  # type: ignore[no-untyped-def]
+def _multiply(sizes, a, b, out, add, ahead):  # type: ignore[no-untyped-def]
+    (x, a_0, a_m, a_k), (w, b_0, b_k), (y, o_0, o_m), (v, v_0, by) = a, b, out, ahead
+    target, first = (_address(y, o_0), o_m), (_address(v, v_0), NUMBER * by)
+    _FROM_ZERO(sizes, (_address(x, a_0), a_m, a_k), (_address(w, b_0), b_k), target, target, add, first)
+
+
+@partial(cached, fastmath=False, signature=SIGNATURE_PLUS)
+def _multiply_plus(sizes, a, b, out, start, relu, ahead):  # type: ignore[no-untyped-def]
+    (x, a_0, a_m, a_k), (w, b_0, b_k), (y, o_0, o_m), (z, s_0, s_m), (v, v_0, by) = a, b, out, start, ahead
+    target, begin, first = (_address(y, o_0), o_m), (_address(z, s_0), s_m), (_address(v, v_0), NUMBER * by)
+    _FROM_START(sizes, (_address(x, a_0), a_m, a_k), (_address(w, b_0), b_k), target, begin, relu, first)
+
+
+@nb.njit
+def multiply(sizes, a, b, out, add, ahead=None):  # type: ignore[no-untyped-def]
     """out[m, n] = sum_k a[m, k] b[k, n], or `+=` with `add`.
 
     Args:
@@ -207,18 +243,29 @@ def multiply(sizes, a, b, out, add):  # type: ignore[no-untyped-def]
         b: (memory, place of b[0, 0], distance in k); neighbours in n lie side by side.
         out: (memory, place of out[0, 0], distance in m); side by side in n; overlaps neither `a` nor `b`.
         add: whether the product is added to what `out` holds.
+        ahead: (memory, place) of what will be read next; `reach(sizes)` numbers from there on are asked for. They may
+            lie beyond the end.
     """
-    (x, a_0, a_m, a_k), (w, b_0, b_k), (y, o_0, o_m) = a, b, out
-    target = _address(y, o_0), o_m
-    _FROM_ZERO(sizes, (_address(x, a_0), a_m, a_k), (_address(w, b_0), b_k), target, target, add)
+    if ahead is None:
+        _multiply(sizes, a, b, out, add, (out[0], out[1], 0))
+    else:
+        _multiply(sizes, a, b, out, add, (*ahead, LINES * LINE))
 
 
-@partial(cached, fastmath=False, signature=SIGNATURE_PLUS)
-def multiply_plus(sizes, a, b, out, start, relu):  # type: ignore[no-untyped-def]
+@nb.njit
+def multiply_plus(sizes, a, b, out, start, relu, ahead=None):  # type: ignore[no-untyped-def]
     """out[m, n] = start[m, n] + sum_k a[m, k] b[k, n], or its ReLU (NaN stays NaN); see `multiply`.
 
     `start` is as `out`, and may be `out`; or a bias, whose rows' distance is 0.
     """
-    (x, a_0, a_m, a_k), (w, b_0, b_k), (y, o_0, o_m), (z, s_0, s_m) = a, b, out, start
-    target, begin = (_address(y, o_0), o_m), (_address(z, s_0), s_m)
-    _FROM_START(sizes, (_address(x, a_0), a_m, a_k), (_address(w, b_0), b_k), target, begin, relu)
+    if ahead is None:
+        _multiply_plus(sizes, a, b, out, start, relu, (out[0], out[1], 0))
+    else:
+        _multiply_plus(sizes, a, b, out, start, relu, (*ahead, LINES * LINE))
+
+
+@nb.njit(inline="always")
+def reach(sizes):  # type: ignore[no-untyped-def]
+    """Numbers a product of these sizes asks for ahead, at least."""
+    columns = 32 if WIDE else 16
+    return (sizes[0] + HIGHEST - 1) // HIGHEST * ((sizes[1] + columns - 1) // columns) * LINES * LINE
