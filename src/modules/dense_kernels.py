@@ -166,6 +166,7 @@ def backward(part, weights, relu, known, grad, d_x, sums):  # type: ignore[no-un
     begin, end = mine(part, n_rows)
     for start in range(begin, end, ROWS):
         rows = min(ROWS, end - start)
+        ahead = (x.reshape(-1), (start + rows) * x.shape[2])
         for g in range(groups):
             member, width, given = min(g, len(x) - 1), grad.shape[2], grad[g].reshape(-1)
             for m in range(rows):
@@ -183,7 +184,8 @@ def backward(part, weights, relu, known, grad, d_x, sums):  # type: ignore[no-un
                 # d^T source: what is read from memory goes through the innermost loop once
                 given = (source.reshape(-1), start * inner, inner)
                 d_weight = (sums[0][k][number, g].reshape(-1), 0, inner)
-                multiply((width, inner, rows), (d, 0, 1, width + PAD), given, d_weight, True)
+                multiply((width, inner, rows), (d, 0, 1, width + PAD), given, d_weight, True, ahead)
+                ahead = (ahead[0], ahead[1] + reach((width, inner)))
                 turned, sizes = (weights[k][g].reshape(-1), 0, weights[k].shape[2]), (rows, inner, width)
                 if k > 0:
                     multiply(sizes, (*block, 1), turned, (d_next, 0, inner + PAD), False)

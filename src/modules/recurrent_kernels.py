@@ -212,9 +212,12 @@ def backward(part, counts, weights, known, grad, written, sums):  # type: ignore
                 known_gates, carry = (saved[g].reshape(-1), here), (carries, first * size)
                 _old_states(rows, carry, known_gates, (past, first * size), within, sums[5][number, g])
                 multiply((rows, size, 3 * size), (*within, 1), of_hidden, (*carry, size), True)
-                multiply((size, 3 * size, rows), (past, first * size, 1, size), within, (d_hidden, 0, 3 * size), True)
+                following = here + rows if first + step < last else start - (counts[t - 1] if t > 0 else 0) + begin
+                read_next, known_next = (inputs, following * given), (saved[g].reshape(-1), following * 4 * size)
+                turned = (past, first * size, 1, size)
+                multiply((size, 3 * size, rows), turned, within, (d_hidden, 0, 3 * size), True, read_next)
                 turned = (source, here * n_in, 1, n_in)
-                multiply((n_in, 3 * size, rows), turned, outside, (d_in, 0, 3 * size), True)
+                multiply((n_in, 3 * size, rows), turned, outside, (d_in, 0, 3 * size), True, known_next)
                 if layered:
                     result = (source, here * n_in, n_in, d_layer)
                     read = (inputs, here * given, given, ones[member, here : here + rows])

@@ -73,7 +73,15 @@ def forward(part, n_heads, given, weights, biases, layer, out):  # type: ignore[
     for start in range(begin, end, ROWS):
         rows, here = min(ROWS, end - start), start if len(layer) == n_rows else part[0] * ROWS
         states, target = (state.reshape(-1), start * inner, inner, 1), (memory, here * every, every)
-        multiply_plus((rows, every, inner), states, (w_first.reshape(-1), 0, every), target, (b_first, 0, 0), False)
+        multiply_plus(
+            (rows, every, inner),
+            states,
+            (w_first.reshape(-1), 0, every),
+            target,
+            (b_first, 0, 0),
+            False,
+            (state.reshape(-1), (start + rows) * inner),
+        )
         for number in range(rows * members):
             m, k = number // members, number % members
             at, r = (here + m) * every + k * width, start + m
@@ -135,4 +143,6 @@ def backward(part, n_heads, known, w_last, grad, d_q, sums):  # type: ignore[no-
                         PLUS(count, (total_of, (d, to + shift)), (total_of,))
         add_rows(rows, (d, 0, every), sums[3][number])
         states, of_first = (state.reshape(-1), start * inner, inner), (sums[0][number].reshape(-1), 0, inner)
-        multiply((every, inner, rows), (d, 0, 1, every), states, of_first, True)
+        multiply(
+            (every, inner, rows), (d, 0, 1, every), states, of_first, True, (state.reshape(-1), (start + rows) * inner)
+        )

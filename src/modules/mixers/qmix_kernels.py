@@ -82,7 +82,15 @@ def forward(part, absolute, given, weights, biases, kept, out):  # type: ignore[
         first, bent = (layer.reshape(-1), here * every, every), every - units
         states, straight = (state.reshape(-1), start * inner, inner, 1), (first[0], first[1] + bent, every)
         maps = w_first.reshape(-1)
-        multiply_plus((rows, bent, inner), states, (maps, 0, every), first, (b_first, 0, 0), True)
+        multiply_plus(
+            (rows, bent, inner),
+            states,
+            (maps, 0, every),
+            first,
+            (b_first, 0, 0),
+            True,
+            (state.reshape(-1), (start + rows) * inner),
+        )
         multiply_plus((rows, units, inner), states, (maps, bent, every), straight, (b_first, bent, 0), False)
         of_1 = (maps_1.reshape(-1), here * width, width)
         multiply_plus((rows, width, n_hidden), (*first, 1), (w_1.reshape(-1), 0, width), of_1, (b_1, 0, 0), False)
@@ -161,4 +169,11 @@ def backward(part, absolute, known, weights, grad, d_q, sums):  # type: ignore[n
         through_relu(rows, (d_first, 0, every), first, sums[4][number, : every - units])
         add_rows(rows, (d_first, every - units, every), sums[4][number, every - units :])
         states, of_first = (state.reshape(-1), start * inner, inner), (sums[0][number].reshape(-1), 0, inner)
-        multiply((every, inner, rows), (d_first, 0, 1, every), states, of_first, True)
+        multiply(
+            (every, inner, rows),
+            (d_first, 0, 1, every),
+            states,
+            of_first,
+            True,
+            (state.reshape(-1), (start + rows) * inner),
+        )
