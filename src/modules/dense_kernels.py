@@ -16,7 +16,7 @@ from modules.lanes import Lane, elementwise
 from modules.tiles import PAD, multiply, multiply_plus, reach
 
 F = np.float32
-ROWS = 48  # of a block
+ROWS = 96  # of a block
 
 
 def _through_relu(d: Lane, y: Lane, total: Lane) -> tuple[Lane, ...]:

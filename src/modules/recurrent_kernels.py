@@ -20,7 +20,7 @@ from modules.gru_kernels import kept_gates, last_gates, through_gates
 from modules.tiles import PAD, multiply, multiply_plus, reach
 
 F = np.float32
-ROWS = 48  # of a block: its gates and their gradients fit the second-level cache beside the weights
+ROWS = 80  # of a block: its gates and their gradients fit the second-level cache beside the weights
 
 
 @nb.njit
