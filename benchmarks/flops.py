@@ -45,8 +45,9 @@ def _recurrent(counts: Any, weights: Any, biases: Any, given: Any, written: Any)
 
 
 def _recurrent_backward(counts: Any, weights: Any, known: Any, grad: Any, written: Any, sums: Any) -> int:
-    first, asked = _sizes(sums[:1], 1), sums[0].shape[2] > 0 or written[0].shape[1] > 0
-    return int(counts.sum()) * (first + 2 * _sizes(weights) - (0 if asked else weights[0].size))
+    of_weights = [sums[k][0].size for k in (0, 3, 4, 6)]  # input layer, GRU's inputs and states, output layer
+    asked = sums[0].shape[2] > 0 or written[0].shape[1] > 0
+    return int(counts.sum()) * (2 * sum(of_weights) - of_weights[0] - (0 if asked else of_weights[1]))
 
 
 def _qmix(absolute: Any, given: Any, weights: Any, biases: Any, kept: Any, out: Any) -> int:

@@ -71,7 +71,7 @@ class QLearner(Learner):
     def learn(self, batch: TrainBatch, t_env: Steps) -> Metrics:
         """One gradient step."""
         q_all = self.mac.unroll(batch)  # [B,T+1,N,A]
-        q_tot, _ = self.values_of_taken(batch, q_all)  # [B,T,1]; [B,T,N] for IQL
+        q_tot = self.mix(self.mixer, batch, q_all, batch.actions, slice(None, -1))  # [B,T,1]; [B,T,N] for IQL
 
         with th.no_grad():
             targets = self.td_targets(batch, q_all)
@@ -86,15 +86,13 @@ class QLearner(Learner):
         """What the mixer is conditioned on, `[B,T+1,S]`: the state, after the observations if it has no unit slices."""
         return th.cat((batch.obs.flatten(-2), batch.state), dim=-1) if self.prepend_obs else batch.state
 
-    def values_of_taken(self, batch: TrainBatch, q_all: Tensor) -> tuple[Tensor, Tensor]:
-        """Q_tot `[B,T,1]` (IQL: the utilities) and the utilities `[B,T,N]` of the stored actions."""
-        utilities = taken(at_steps(q_all, slice(-1)), batch.actions)
-        return self.mix(self.mixer, batch, q_all, batch.actions, slice(None, -1)), utilities
-
     def evaluate_actions(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
-        """As `values_of_taken`; IQL has no joint value, the sum of utilities stands in."""
-        q_tot, utilities = self.values_of_taken(batch, self.mac.unroll(batch))
-        return (q_tot if self.mixer is not None else utilities.sum(-1, keepdim=True)), utilities
+        """IQL has no joint value, the sum of utilities stands in."""
+        q_all = self.mac.unroll(batch)
+        utilities = taken(at_steps(q_all, slice(-1)), batch.actions)
+        if self.mixer is None:
+            return utilities.sum(-1, keepdim=True), utilities
+        return self.mix(self.mixer, batch, q_all, batch.actions, slice(None, -1)), utilities
 
     def td_targets(self, batch: TrainBatch, q_all: Tensor) -> Tensor:
         """y `[B,T,1]` (`[B,T,N]` for IQL), from the online utilities `[B,T+1,N,A]`."""

@@ -32,7 +32,7 @@ class _Taken(th.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         out, memory = empty_rows(ctx.shape, ctx.order)
         rows = memory.view(-1, ctx.shape[-1]).numpy()
-        share(kernels.taken_backward, parts_for(memory.numel()), numbers_of(grad, ctx.order), ctx.actions, rows)
+        share(kernels.taken_backward, parts_for(COST * memory.numel()), numbers_of(grad, ctx.order), ctx.actions, rows)
         return out, None
 
 

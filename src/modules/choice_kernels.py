@@ -9,7 +9,7 @@ import numpy as np
 
 from modules.compiled import cached, mine
 from modules.lanes import LOWEST, Lane, elementwise, folded
-from modules.softmax_kernels import TINY
+from modules.softmax_kernels import BLOCK, TINY
 
 F = np.float32
 ZERO = F(0.0)
@@ -43,13 +43,14 @@ def taken(part, values, actions, out):  # type: ignore[no-untyped-def]
 def taken_backward(part, grad, actions, out):  # type: ignore[no-untyped-def]
     """`out [R,A]`: `grad [R]` at the actions, else 0; see `taken`."""
     begin, end = mine(part, len(out))
-    flat, width = out.reshape(-1), out.shape[1]
-    for i in range(begin * width, end * width):
-        flat[i] = ZERO
-    own = begin % len(actions)
-    for r in range(begin, end):
-        out[r, actions[own]] = grad[r]
-        own = own + 1 if own + 1 < len(actions) else 0
+    flat, width, own = out.reshape(-1), out.shape[1], begin % len(actions)
+    for first in range(begin, end, BLOCK):  # a second pass over all would find it gone from the caches
+        last = min(end, first + BLOCK)
+        for i in range(first * width, last * width):
+            flat[i] = ZERO
+        for r in range(first, last):
+            out[r, actions[own]] = grad[r]
+            own = own + 1 if own + 1 < len(actions) else 0
 
 
 @cached

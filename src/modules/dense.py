@@ -18,7 +18,8 @@ from torch.autograd.function import once_differentiable
 from modules import dense_kernels
 from modules.compiled import arrays
 from modules.part_sums import PartSums
-from modules.turned import in_rows
+from modules.tiles import PAD
+from modules.turned import in_rows, turned
 from utils.threads import parts_for, share, takes_kernels
 
 TALL = 256  # rows from which the kernels are worth their call; more than a block of theirs has
@@ -76,12 +77,11 @@ class _Chain(th.autograd.Function):
         biases, ones_of = [(groups, 1, w.shape[2]) for w in weights], (groups, n_in - x.shape[2], n_out)
         sums, count = PartSums(parts, [*transposed, *biases, ones_of]), len(weights)
         d_x = th.empty_like(x) if ctx.needs_input_grad[0] else x.new_empty(len(x), 0, x.shape[2])
-        first, *others = (w.transpose(1, 2) for w in weights)
-        first = first if ctx.needs_input_grad[0] else first[..., :0]  # for d_x alone
-        turned = arrays([in_rows(w) for w in (first, *others)])
+        first = weights[0] if ctx.needs_input_grad[0] else weights[0][:, :0]  # for d_x alone
+        passed = arrays(turned([first, *weights[1:]], pad=PAD))
         added = sums.arrays[:count], sums.arrays[count:-1], sums.arrays[-1]
         known, rows = (x.numpy(), ones.numpy(), arrays(outs)), grad.contiguous().numpy()
-        share(dense_kernels.backward, parts, turned, ctx.relu, known, rows, d_x.numpy(), added)
+        share(dense_kernels.backward, parts, passed, ctx.relu, known, rows, d_x.numpy(), added)
         *totals, d_ones = sums.total()
         d_first, *d_weights = (total.transpose(1, 2) for total in totals[:count])
         d_first = th.cat((d_first, d_ones), 1) if d_ones.shape[1] > 0 else d_first

@@ -13,7 +13,7 @@ import numpy as np
 
 from modules.compiled import cached, cleared, mine
 from modules.lanes import Lane, elementwise
-from modules.tiles import PAD, multiply, multiply_plus, reach
+from modules.tiles import PAD, further, multiply, multiply_plus
 
 F = np.float32
 ROWS = 96  # of a block
@@ -56,20 +56,20 @@ def add_rows(rows, d, total):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(inline="always")
-def affine(sizes, given, weight, places, bias, out, relu, ahead):  # type: ignore[no-untyped-def]
+def affine(sizes, given, places, layer, out, relu, ahead):  # type: ignore[no-untyped-def]
     """x W + b of a block, or its ReLU; inputs are numbers, then ones among zeros.
 
     Args:
         sizes: (rows R, inputs D that are numbers).
         given: of the numbers (memory, first place, row's length).
-        weight: `[I,O]`.
         places: of the ones among all I, -1 for none, `[R,J]`; J = 0: D is all I.
-        bias: `[O]`.
+        layer: (W `[I,O]`, b `[O]`).
         out: (memory, first place, row's length).
         relu: whether the result goes through one.
         ahead: see `modules/tiles.py`.
     """
-    (rows, inner), width, (target, o_0, apart), start = sizes, weight.shape[1], out, (bias, 0, 0)
+    (rows, inner), (weight, bias), (target, o_0, apart) = sizes, layer, out
+    width, start = len(bias), (bias, 0, 0)
     if places.shape[1] > 0 or inner == 0:
         _start_at_places(rows, weight, places, bias, out)
         start = out
@@ -136,8 +136,9 @@ def forward(part, weights, biases, relu, given, outs):  # type: ignore[no-untype
                 out, here = outs[k][g if kept else number], start if kept else 0
                 given, target = (source.reshape(-1), first * inner, inner), (out.reshape(-1), here * width, width)
                 places = ones[member, start : start + rows, : ones.shape[2] if k == 0 else 0]
-                affine((rows, inner), given, weights[k][g], places, biases[k][g], target, relu or k < last, ahead)
-                ahead = (ahead[0], ahead[1] + reach((rows, width)))
+                layer = weights[k][g], biases[k][g]
+                affine((rows, inner), given, places, layer, target, relu or k < last, ahead)
+                ahead = further(ahead, (rows, width))
                 source, first = out, here
 
 
@@ -147,7 +148,7 @@ def backward(part, weights, relu, known, grad, d_x, sums):  # type: ignore[no-un
 
     Args:
         part: see `utils/threads.py`.
-        weights: of every map, transposed, `[G,O,I]`; the first one is for `d_x` alone.
+        weights: of every map, transposed, `[G,O,I'>=I]`; the first one is for `d_x` alone.
         relu: whether the last map has a ReLU.
         known: (inputs x, places of ones, every map's results `[G,P,O]`).
         grad: of the last results, `[G,P,O]`.
@@ -185,7 +186,7 @@ def backward(part, weights, relu, known, grad, d_x, sums):  # type: ignore[no-un
                 given = (source.reshape(-1), start * inner, inner)
                 d_weight = (sums[0][k][number, g].reshape(-1), 0, inner)
                 multiply((width, inner, rows), (d, 0, 1, width + PAD), given, d_weight, True, ahead)
-                ahead = (ahead[0], ahead[1] + reach((width, inner)))
+                ahead = further(ahead, (width, inner))
                 turned, sizes = (weights[k][g].reshape(-1), 0, weights[k].shape[2]), (rows, inner, width)
                 if k > 0:
                     multiply(sizes, (*block, 1), turned, (d_next, 0, inner + PAD), False)

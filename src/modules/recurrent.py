@@ -20,7 +20,8 @@ from modules import recurrent_kernels as kernels
 from modules.compiled import arrays
 from modules.dense import Packed
 from modules.part_sums import PartSums
-from modules.turned import in_rows
+from modules.tiles import PAD
+from modules.turned import turned
 from utils.threads import parts_for, share
 
 Layer = tuple[Tensor, Tensor]  # weights `[G,I,O]`, biases `[G,1,O]`
@@ -82,9 +83,9 @@ class _Recurrent(th.autograd.Function):
         sums = PartSums(parts, [(groups, *shape) for shape in shapes])
         d_x = x.new_empty(groups, x.shape[1] if wanted else 0, n_in)
         d_h = grad.new_zeros(groups, int(ctx.counts[0]), size)
-        turned = [in_rows(w.transpose(1, 2)) for w in (w_in, w_hidden.roll(size, -1), w_last)]
-        passed = arrays(turned), arrays(known), grad.contiguous().numpy(), arrays((d_x, d_h)), sums.arrays
-        share(kernels.backward, parts, ctx.counts, *passed)
+        weights = arrays(turned([w_in, w_hidden, w_last], [0, size, 0], PAD))  # of the states' n comes first
+        passed = arrays(known), grad.contiguous().numpy(), arrays((d_x, d_h)), sums.arrays
+        share(kernels.backward, parts, ctx.counts, weights, *passed)
         d_first, d_ones, d_layer, d_in, d_hidden, d_bias, d_last, d_out = sums.total()
         d_first, d_layer = th.cat((d_first.transpose(1, 2), d_ones), 1), d_layer.unsqueeze(1)
         d_bias = d_bias.unsqueeze(1)

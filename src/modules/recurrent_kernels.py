@@ -17,7 +17,7 @@ import numpy as np
 from modules.compiled import cached, cleared
 from modules.dense_kernels import add_at_places, add_block, add_rows, affine, through_relu
 from modules.gru_kernels import kept_gates, last_gates, through_gates
-from modules.tiles import PAD, multiply, multiply_plus, reach
+from modules.tiles import PAD, further, multiply, multiply_plus
 
 F = np.float32
 ROWS = 80  # of a block: its gates and their gradients fit the second-level cache beside the weights
@@ -47,12 +47,12 @@ def _block(rows):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(inline="always")
-def _products(rows, source, past, weights, bias, block, size, ahead):  # type: ignore[no-untyped-def]
+def _products(rows, source, past, cell, block, size, ahead):  # type: ignore[no-untyped-def]
     """Of `source [R,X]` and states before, `past [R,H]`, into `block [R,4H]`, biases included.
 
     x W + h W of r and z, x W of n, h W of n. `source` and `block` are (memory, first place, distance of rows).
     """
-    (w_in, w_hidden), (x, x_0, n_in), (h, h_0), (memory, first, apart) = weights, source, past, block
+    (w_in, w_hidden, bias), (x, x_0, n_in), (h, h_0), (memory, first, apart) = cell, source, past, block
     sizes, given = (rows, 3 * size, n_in), (x, x_0, n_in, 1)
     multiply_plus(sizes, given, (w_in, 0, 3 * size), block, (bias, 0, 0), False, ahead)
     before, inside = (h, h_0, size, 1), (memory, first + 3 * size, apart)
@@ -98,7 +98,7 @@ def forward(part, counts, weights, biases, given, written):  # type: ignore[no-u
     layer, states = np.empty(ROWS * n_in, F), np.empty(0 if kept else 2 * (end - begin) * size, F)
     for g in range(len(h_0)):
         member, start, previous = min(g, len(x) - 1), 0, 0
-        inputs, cell = x[member].reshape(-1), (w_in[g].reshape(-1), w_hidden[g].reshape(-1))
+        inputs, cell = x[member].reshape(-1), (w_in[g].reshape(-1), w_hidden[g].reshape(-1), b_gates[g])
         for t in range(len(counts)):
             # where the states of this step's rows begin, after it and before
             after, a_0 = (hidden[g].reshape(-1), start) if kept else (states, (t % 2) * (end - begin) - begin)
@@ -115,10 +115,10 @@ def forward(part, counts, weights, biases, given, written):  # type: ignore[no-u
                     source, s_0 = (features[g].reshape(-1), here * n_in) if features.shape[1] > 0 else (layer, 0)
                     read, places = (inputs, here * x.shape[2], x.shape[2]), ones[member, here : here + rows]
                     into = (source, s_0, n_in)
-                    affine((rows, x.shape[2]), read, w_first[g], places, b_first[g], into, True, ahead)
-                    ahead = (ahead[0], ahead[1] + reach((rows, n_in)))
+                    affine((rows, x.shape[2]), read, places, (w_first[g], b_first[g]), into, True, ahead)
+                    ahead = further(ahead, (rows, n_in))
                 past, new = (before, (b_0 + first) * size), (after, (a_0 + first) * size)
-                _products(rows, (source, s_0, n_in), past, cell, b_gates[g], block, size, ahead)
+                _products(rows, (source, s_0, n_in), past, cell, block, size, ahead)
                 _new_states(rows, block, past, new, (saved[g].reshape(-1), here), size)
                 if width > 0:
                     of_last, target = (w_last[g].reshape(-1), 0, width), (out[g].reshape(-1), here * width, width)
@@ -141,14 +141,30 @@ def _old_states(rows, carry, saved, past, block, sums):  # type: ignore[no-untyp
 
 @nb.njit(inline="always")
 def _from_outputs(rows, grad, weight, after, carry, sums):  # type: ignore[no-untyped-def]
-    """Through the output layer: gradients `grad [R,F]` to those of states `carry [R,H]`, added to, and of weights."""
-    (d_out, d_0, width), (states, s_0), (carries, c_0, size), total = grad, after, carry, sums.reshape(-1)
-    multiply((rows, size, width), (d_out, d_0, width, 1), (weight, 0, size), (carries, c_0, size), True)
-    multiply((width, size, rows), (d_out, d_0, 1, width), (states, s_0, size), (total, 0, size), True)
+    """Through the output layer: gradients `grad [R,F]` to those of states `carry [R,H]`, added to, weights, biases."""
+    (d_out, d_0, width), (states, s_0), (carries, c_0, size), (of_weight, of_bias) = grad, after, carry, sums
+    multiply((rows, size, width), (d_out, d_0, width, 1), weight, (carries, c_0, size), True)
+    total = (of_weight.reshape(-1), 0, size)
+    multiply((width, size, rows), (d_out, d_0, 1, width), (states, s_0, size), total, True)
+    add_rows(rows, grad, of_bias)
 
 
 @nb.njit(inline="always")
-def _into_layer(rows, outside, weight, result, given, sums):  # type: ignore[no-untyped-def]
+def _into_cell(rows, within, known, sums, ahead):  # type: ignore[no-untyped-def]
+    """Gradients of the GRU's weights, added to `sums` (of its inputs', of its states').
+
+    `within` is (memory, first place, distance of rows) of the gradients of n, r, z, n; `known` (the states before, the
+    inputs), each (memory, first place, row's length); `ahead` (of the first product, of the second).
+    """
+    (past, p_0, size), (source, s_0, n_in), (d_in, d_hidden) = *known, sums
+    outside = (within[0], within[1] + size, within[2])
+    of_hidden, of_in = (d_hidden.reshape(-1), 0, 3 * size), (d_in.reshape(-1), 0, 3 * size)
+    multiply((size, 3 * size, rows), (past, p_0, 1, size), within, of_hidden, True, ahead[0])
+    multiply((n_in, 3 * size, rows), (source, s_0, 1, n_in), outside, of_in, True, ahead[1])
+
+
+@nb.njit(inline="always")
+def _into_layer(rows, outside, weight, result, given, sums, ahead):  # type: ignore[no-untyped-def]
     """Through the input layer: gradients of r, z, n, `outside`, to those of its weights.
 
     `outside` is (memory, first place, distance of rows), `weight` (rows, the same of the transposed one), `result` (the
@@ -162,7 +178,7 @@ def _into_layer(rows, outside, weight, result, given, sums):  # type: ignore[no-
     add_at_places(rows, gradients, sums[1], places, width)
     # its transpose times the inputs: what is read from memory goes through the innermost loop once
     total = (sums[0].reshape(-1), 0, width)
-    multiply((n_in, width, rows), (d_layer, 0, 1, apart), (inputs, x_0, width), total, True)
+    multiply((n_in, width, rows), (d_layer, 0, 1, apart), (inputs, x_0, width), total, True, ahead)
 
 
 @cached
@@ -173,7 +189,7 @@ def backward(part, counts, weights, known, grad, written, sums):  # type: ignore
         part: see `utils/threads.py`.
         counts: rows of every step.
         weights: transposed: of the GRU's inputs `[G,3H,X'>=X]`, of its states `[G,3H,H'>=H]` with rows n, r, z, of the
-            output layer `[G,F,H]`.
+            output layer `[G,F,H'>=H]`.
         known: (inputs, places of ones, state before the first step, states, results of the input layer, gates).
         grad: of the outputs `[G,P,F]`; of the states `[G,P,H]` if there is no output layer.
         written: (gradients of the GRU's inputs `[G,P,X]` where there is no input layer; P = 0 rows: not asked for; of
@@ -193,9 +209,8 @@ def backward(part, counts, weights, known, grad, written, sums):  # type: ignore
         member, start, states = min(g, len(x) - 1), hidden.shape[1], hidden[g].reshape(-1)
         inputs, carries, outputs = x[member].reshape(-1), d_h[g].reshape(-1), grad[g].reshape(-1)
         source = features[g].reshape(-1) if layered else inputs
-        of_in, of_last = (w_in[g].reshape(-1), 0, w_in.shape[2]), w_last[g].reshape(-1)
+        of_in, of_last = (w_in[g].reshape(-1), 0, w_in.shape[2]), (w_last[g].reshape(-1), 0, w_last.shape[2])
         of_hidden = w_hidden[g].reshape(-1), 0, w_hidden.shape[2]
-        d_in, d_hidden = sums[3][number, g].reshape(-1), sums[4][number, g].reshape(-1)
         for t in range(len(counts) - 1, -1, -1):
             start -= counts[t]
             past = h_0[g].reshape(-1) if t == 0 else states[(start - counts[t - 1]) * size : start * size]
@@ -204,25 +219,23 @@ def backward(part, counts, weights, known, grad, written, sums):  # type: ignore
             for first in range(begin, last, step):
                 rows, here = min(step, last - first), start + first
                 if width > 0:
-                    d_out, carry_in = (outputs, here * width, width), (carries, first * size, size)
-                    _from_outputs(rows, d_out, of_last, (states, here * size), carry_in, sums[6][number, g])
-                    add_rows(rows, d_out, sums[7][number, g])
+                    d_out, totals = (outputs, here * width, width), (sums[6][number, g], sums[7][number, g])
+                    _from_outputs(rows, d_out, of_last, (states, here * size), (carries, first * size, size), totals)
                 else:
                     add_block(rows, size, (outputs, here * size, size), (carries, first * size, size))
                 known_gates, carry = (saved[g].reshape(-1), here), (carries, first * size)
                 _old_states(rows, carry, known_gates, (past, first * size), within, sums[5][number, g])
                 multiply((rows, size, 3 * size), (*within, 1), of_hidden, (*carry, size), True)
                 following = here + rows if first + step < last else start - (counts[t - 1] if t > 0 else 0) + begin
-                read_next, known_next = (inputs, following * given), (saved[g].reshape(-1), following * 4 * size)
-                turned = (past, first * size, 1, size)
-                multiply((size, 3 * size, rows), turned, within, (d_hidden, 0, 3 * size), True, read_next)
-                turned = (source, here * n_in, 1, n_in)
-                multiply((n_in, 3 * size, rows), turned, outside, (d_in, 0, 3 * size), True, known_next)
+                ahead = (inputs, following * given), (saved[g].reshape(-1), following * 4 * size)
+                known_rows, of_cell = (past, first * size, size), (sums[3][number, g], sums[4][number, g])
+                _into_cell(rows, within, (known_rows, (source, here * n_in, n_in)), of_cell, ahead)
                 if layered:
                     result = (source, here * n_in, n_in, d_layer)
                     read = (inputs, here * given, given, ones[member, here : here + rows])
                     totals = (sums[0][number, g], sums[1][number, g], sums[2][number, g])
-                    _into_layer(rows, outside, (3 * size, of_in), result, read, totals)
+                    rest = further(ahead[1], (n_in, 3 * size))
+                    _into_layer(rows, outside, (3 * size, of_in), result, read, totals, rest)
                 elif d_x.shape[1] > 0:
                     target = (d_x[g].reshape(-1), here * n_in, n_in)
                     multiply((rows, n_in, 3 * size), (*outside, 1), of_in, target, False)

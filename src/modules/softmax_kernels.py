@@ -19,7 +19,7 @@ from modules.lanes import LOWEST, Lane, elementwise, folded
 F = np.float32
 ZERO, ONE = F(0.0), F(1.0)
 TINY = 1e-20  # keeps logarithms and a row without any available action finite
-BLOCK = 64  # rows whose logarithms are taken together
+BLOCK = 64  # rows that are done together: their logarithms at once, their memory while it is in the cache
 
 
 def _exponential(x: Lane, top: Lane) -> tuple[Lane, ...]:

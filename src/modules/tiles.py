@@ -116,8 +116,8 @@ def _make_tile(height: int, width: int, plus: bool) -> Callable[..., None]:
     """The product for a tile of `height x width` numbers, as a function for compiled code; see `_make_columns`."""
 
     @intrinsic
-    def tile(typing_context, inner, a, b, out, start, flag, ahead):  # type: ignore[no-untyped-def]
-        signature = types.void(inner, a, b, out, start, flag, ahead)
+    def tile(typing_context, sizes, a, b, out, start, ahead):  # type: ignore[no-untyped-def]
+        signature = types.void(sizes, a, b, out, start, ahead)
 
         def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             def rows(address: Any, distance: Any, kind: Any) -> list[Any]:
@@ -128,10 +128,11 @@ def _make_tile(height: int, width: int, plus: bool) -> Callable[..., None]:
             (of_a, a_m, a_k), (of_b, b_k), of_out, of_start = (cgutils.unpack_tuple(builder, x) for x in values[1:5])
             vector, column = ir.VectorType(F32, width), builder.inttoptr(of_b, F32.as_pointer())
             outs = rows(*of_out, vector)
-            starts = (rows(*of_start, vector), cgutils.true_bit) if plus else (outs, values[5])
-            _ask(builder, values[6])
-            results = _tile_loop(builder, rows(of_a, a_m, F32), column, starts, (a_k, b_k, values[0]))
-            results = _finished(builder, results, values[5]) if plus else results
+            inner, flag = cgutils.unpack_tuple(builder, values[0])
+            starts = (rows(*of_start, vector), cgutils.true_bit) if plus else (outs, flag)
+            _ask(builder, values[5])
+            results = _tile_loop(builder, rows(of_a, a_m, F32), column, starts, (a_k, b_k, inner))
+            results = _finished(builder, results, flag) if plus else results
             for value, out in zip(results, outs, strict=True):
                 builder.store(value, out, align=NUMBER)
             return context.get_dummy_value()
@@ -150,22 +151,22 @@ def _make_panel(width: int, plus: bool) -> Callable[..., int]:
     one, two, three, four, five, six = (_make_tile(height, width, plus) for height in range(1, HIGHEST + 1))
 
     @nb.njit(error_model="numpy")
-    def panel(rows, inner, a, b, out, start, flag, ahead):  # type: ignore[no-untyped-def]
-        (x, a_m, a_k), (y, o_m), (z, s_m), (next_one, by) = a, out, start, ahead
+    def panel(sizes, a, b, out, start, ahead):  # type: ignore[no-untyped-def]
+        (rows, inner, flag), (x, a_m, a_k), (y, o_m), (z, s_m), (next_one, by) = sizes, a, out, start, ahead
         for left in range((rows + HIGHEST - 1) // HIGHEST, 0, -1):
             height = (rows + left - 1) // left
             if height == 6:  # noqa: PLR2004
-                six(inner, (x, a_m, a_k), b, (y, o_m), (z, s_m), flag, next_one)
+                six((inner, flag), (x, a_m, a_k), b, (y, o_m), (z, s_m), next_one)
             elif height == 5:  # noqa: PLR2004
-                five(inner, (x, a_m, a_k), b, (y, o_m), (z, s_m), flag, next_one)
+                five((inner, flag), (x, a_m, a_k), b, (y, o_m), (z, s_m), next_one)
             elif height == 4:  # noqa: PLR2004
-                four(inner, (x, a_m, a_k), b, (y, o_m), (z, s_m), flag, next_one)
+                four((inner, flag), (x, a_m, a_k), b, (y, o_m), (z, s_m), next_one)
             elif height == 3:  # noqa: PLR2004
-                three(inner, (x, a_m, a_k), b, (y, o_m), (z, s_m), flag, next_one)
+                three((inner, flag), (x, a_m, a_k), b, (y, o_m), (z, s_m), next_one)
             elif height == 2:  # noqa: PLR2004
-                two(inner, (x, a_m, a_k), b, (y, o_m), (z, s_m), flag, next_one)
+                two((inner, flag), (x, a_m, a_k), b, (y, o_m), (z, s_m), next_one)
             else:
-                one(inner, (x, a_m, a_k), b, (y, o_m), (z, s_m), flag, next_one)
+                one((inner, flag), (x, a_m, a_k), b, (y, o_m), (z, s_m), next_one)
             rows, next_one = rows - height, next_one + by
             x, y, z = x + NUMBER * height * a_m, y + NUMBER * height * o_m, z + NUMBER * height * s_m
         return next_one
@@ -190,27 +191,27 @@ def _make_columns(plus: bool) -> Callable[..., None]:
             while width - n >= 32:  # noqa: PLR2004
                 at = NUMBER * n
                 further = next_one, by
-                next_one = p_32(rows, inner, a, (w + at, b_k), (y + at, o_m), (z + at, s_m), flag, further)
+                next_one = p_32((rows, inner, flag), a, (w + at, b_k), (y + at, o_m), (z + at, s_m), further)
                 n += 32
         while width - n >= 16:  # noqa: PLR2004
             at = NUMBER * n
-            next_one = p_16(rows, inner, a, (w + at, b_k), (y + at, o_m), (z + at, s_m), flag, (next_one, by))
+            next_one = p_16((rows, inner, flag), a, (w + at, b_k), (y + at, o_m), (z + at, s_m), (next_one, by))
             n += 16
         if width - n >= 8:  # noqa: PLR2004
             at = NUMBER * n
-            next_one = p_8(rows, inner, a, (w + at, b_k), (y + at, o_m), (z + at, s_m), flag, (next_one, by))
+            next_one = p_8((rows, inner, flag), a, (w + at, b_k), (y + at, o_m), (z + at, s_m), (next_one, by))
             n += 8
         if width - n >= 4:  # noqa: PLR2004
             at = NUMBER * n
-            next_one = p_4(rows, inner, a, (w + at, b_k), (y + at, o_m), (z + at, s_m), flag, (next_one, by))
+            next_one = p_4((rows, inner, flag), a, (w + at, b_k), (y + at, o_m), (z + at, s_m), (next_one, by))
             n += 4
         if width - n >= 2:  # noqa: PLR2004
             at = NUMBER * n
-            next_one = p_2(rows, inner, a, (w + at, b_k), (y + at, o_m), (z + at, s_m), flag, (next_one, by))
+            next_one = p_2((rows, inner, flag), a, (w + at, b_k), (y + at, o_m), (z + at, s_m), (next_one, by))
             n += 2
         if n < width:
             at = NUMBER * n
-            p_1(rows, inner, a, (w + at, b_k), (y + at, o_m), (z + at, s_m), flag, (next_one, by))
+            p_1((rows, inner, flag), a, (w + at, b_k), (y + at, o_m), (z + at, s_m), (next_one, by))
 
     made: Callable[..., None] = columns
     return made
@@ -243,8 +244,8 @@ def multiply(sizes, a, b, out, add, ahead=None):  # type: ignore[no-untyped-def]
         b: (memory, place of b[0, 0], distance in k); neighbours in n lie side by side.
         out: (memory, place of out[0, 0], distance in m); side by side in n; overlaps neither `a` nor `b`.
         add: whether the product is added to what `out` holds.
-        ahead: (memory, place) of what will be read next; `reach(sizes)` numbers from there on are asked for. They may
-            lie beyond the end.
+        ahead: (memory, place) of what will be read next; numbers from there on are asked for, as many as `further`
+            says. They may lie beyond the end.
     """
     if ahead is None:
         _multiply(sizes, a, b, out, add, (out[0], out[1], 0))
@@ -265,7 +266,8 @@ def multiply_plus(sizes, a, b, out, start, relu, ahead=None):  # type: ignore[no
 
 
 @nb.njit(inline="always")
-def reach(sizes):  # type: ignore[no-untyped-def]
-    """Numbers a product of these sizes asks for ahead, at least."""
+def further(ahead, sizes):  # type: ignore[no-untyped-def]
+    """`ahead` of the next product: after what one of `sizes` has asked for, at least."""
     columns = 32 if WIDE else 16
-    return (sizes[0] + HIGHEST - 1) // HIGHEST * ((sizes[1] + columns - 1) // columns) * LINES * LINE
+    tiles = (sizes[0] + HIGHEST - 1) // HIGHEST * ((sizes[1] + columns - 1) // columns)
+    return ahead[0], ahead[1] + tiles * LINES * LINE

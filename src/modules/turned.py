@@ -20,9 +20,18 @@ def in_rows(weight: Tensor) -> Tensor:
     """`weight [G,I,O]` without gaps in memory."""
     if weight.is_contiguous() or not weight.transpose(1, 2).is_contiguous() or not takes_kernels(weight):
         return weight.contiguous()
-    out = weight.new_empty(weight.shape)
-    share(turned_kernels.turn, parts_for(COST * weight.numel()), weight.transpose(1, 2).numpy(), out.numpy())
-    return out
+    return turned([weight.transpose(1, 2)])[0]
+
+
+def turned(weights: Sequence[Tensor], shifts: Sequence[int] | None = None, pad: int = 0) -> list[Tensor]:
+    """The transposes of `weights [G,I,O]`, each with `pad` numbers of no meaning after every row: `[G,O,I+pad]`.
+
+    The rows of each are `shifts` further down, the last ones first. Weights have no gaps in memory.
+    """
+    outs = [w.new_empty(len(w), w.shape[2], w.shape[1] + pad) for w in weights]
+    shifts, parts = tuple(shifts or [0] * len(weights)), parts_for(COST * sum(out.numel() for out in outs))
+    share(turned_kernels.turn, parts, arrays([w.detach() for w in weights]), shifts, arrays(outs))
+    return outs
 
 
 def beside(weights: Sequence[Tensor], n_in: int) -> Tensor:

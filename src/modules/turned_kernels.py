@@ -10,22 +10,26 @@ SIDE = 16  # of the squares that are copied at a time
 
 
 @nb.njit
-def _turn(rows, begin, end, turned, beside):  # type: ignore[no-untyped-def]
-    """Columns from `begin` to `end` of `rows` into rows of `turned`, the first number of each at `beside`."""
-    height = len(rows)
+def _turn(rows, columns, turned, shift, beside):  # type: ignore[no-untyped-def]
+    """Columns (begin, end) of `rows` into rows of `turned`, each `shift` further down, round; from `beside` on."""
+    (begin, end), (height, count) = columns, rows.shape
     for left in range(begin, end, SIDE):
         for top in range(0, height, SIDE):
             for j in range(left, min(left + SIDE, end)):
+                to = j + shift if j + shift < count else j + shift - count
                 for i in range(top, min(top + SIDE, height)):
-                    turned[j, beside + i] = rows[i, j]
+                    turned[to, beside + i] = rows[i, j]
 
 
 @cached
-def turn(part, x, out):  # type: ignore[no-untyped-def]
-    """`out [G,B,A]` = the transposes of `x [G,A,B]`. `part`: see `utils/threads.py`."""
-    begin, end = mine(part, x.shape[2])
-    for g in range(len(x)):
-        _turn(x[g], begin, end, out[g], 0)
+def turn(part, given, shifts, written):  # type: ignore[no-untyped-def]
+    """`written [G,B,A'>=A]` = the transposes of `given [G,A,B]`, rows `shifts` (one for each) further down, round.
+
+    `part`: see `utils/threads.py`.
+    """
+    for k in range(len(given)):
+        for g in range(len(given[k])):
+            _turn(given[k][g], mine(part, given[k].shape[2]), written[k][g], shifts[k], 0)
 
 
 @cached
@@ -34,7 +38,7 @@ def turn_beside(part, matrices, out):  # type: ignore[no-untyped-def]
 
     `part`: see `utils/threads.py`.
     """
-    (begin, end), beside = mine(part, len(out)), 0
+    columns, beside = mine(part, len(out)), 0
     for k in range(len(matrices)):
-        _turn(matrices[k], begin, end, out, beside)
+        _turn(matrices[k], columns, out, 0, beside)
         beside += len(matrices[k])

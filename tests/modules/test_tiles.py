@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from modules import tiles
-from modules.tiles import multiply
+from modules.tiles import further, multiply, multiply_plus
 
 SIZES = [(1, 1, 1), (6, 16, 64), (48, 64, 64), (13, 9, 5), (7, 31, 3), (2, 70, 33), (11, 18, 1), (5, 47, 200)]
 
@@ -25,6 +25,31 @@ def test_plain_product(sizes, add):
     multiply(sizes, (a.ravel(), 0, inner, 1), (b.ravel(), 0, width), (out.reshape(-1), width, width), add)
     np.testing.assert_allclose(out, expected, atol=1e-5 * np.sqrt(inner), rtol=1e-5)
     assert np.array_equal(out[[0, -1]], numbers(rows + 2, width, seed=2)[[0, -1]])
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("ahead", [False, True])
+def test_bias_and_relu(sizes, relu, ahead):
+    """A sum begins with its column's bias, or what `out` holds, and ends with the ReLU; NaN stays NaN."""
+    rows, width, inner = sizes
+    a, b, bias = numbers(rows, inner), numbers(inner, width, seed=1), numbers(width, seed=2)
+    out = numbers(rows, width, seed=3)
+    a[-1, 0] = np.nan
+    product, (first, second) = a.astype(np.float64) @ b, (a.ravel(), b.ravel())
+    options = ((first, 0),) if ahead else ()  # what is asked for ahead changes nothing
+    for start, expected in (((bias, 0, 0), product + bias), ((out.reshape(-1), 0, width), product + out)):
+        found = out.copy() if start[0] is bias else out
+        target = (found.reshape(-1), 0, width)
+        multiply_plus(sizes, (first, 0, inner, 1), (second, 0, width), target, start, relu, *options)
+        expected = np.where(expected <= 0.0, 0.0, expected) if relu else expected
+        np.testing.assert_allclose(found, expected, atol=1e-5 * np.sqrt(inner), rtol=1e-5)
+
+
+def test_further_is_behind_what_a_product_asks_for():
+    """Lines of 16 numbers, four at each tile of 6 x 16 or 6 x 32."""
+    assert further.py_func(("memory", 5), (48, 64)) == ("memory", 5 + 8 * (2 if tiles.WIDE else 4) * 64)
+    assert further.py_func(("memory", 0), (1, 1)) == ("memory", 64)
 
 
 @pytest.mark.parametrize("sizes", SIZES)
@@ -53,9 +78,13 @@ def test_a_number_does_not_depend_on_its_tile():
     assert np.array_equal(results[0], results[2])
 
 
+WIDE_PANEL = tiles._make_panel(32, False)
+
+
 @nb.njit
 def product_by_wide_tiles(rows, inner, a, b, out, add):
-    tiles._PANEL_32(rows, inner, (a, 0, inner, 1), (b, 0, 32), (out, 0, 32), add)
+    first, target = tiles._address(a, 0), (tiles._address(out, 0), 32)
+    WIDE_PANEL((rows, inner, add), (first, inner, 1), (tiles._address(b, 0), 32), target, target, (first, 0))
 
 
 @pytest.mark.parametrize("rows", [1, 5, 13])
