@@ -156,7 +156,7 @@ def _into_cell(rows, within, known, sums, ahead):  # type: ignore[no-untyped-def
     `within` is (memory, first place, distance of rows) of the gradients of n, r, z, n; `known` (the states before, the
     inputs), each (memory, first place, row's length); `ahead` (of the first product, of the second).
     """
-    (past, p_0, size), (source, s_0, n_in), (d_in, d_hidden) = *known, sums
+    ((past, p_0, size), (source, s_0, n_in)), (d_in, d_hidden) = known, sums
     outside = (within[0], within[1] + size, within[2])
     of_hidden, of_in = (d_hidden.reshape(-1), 0, 3 * size), (d_in.reshape(-1), 0, 3 * size)
     multiply((size, 3 * size, rows), (past, p_0, 1, size), within, of_hidden, True, ahead[0])
@@ -219,22 +219,23 @@ def backward(part, counts, weights, known, grad, written, sums):  # type: ignore
             for first in range(begin, last, step):
                 rows, here = min(step, last - first), start + first
                 if width > 0:
-                    d_out, totals = (outputs, here * width, width), (sums[6][number, g], sums[7][number, g])
-                    _from_outputs(rows, d_out, of_last, (states, here * size), (carries, first * size, size), totals)
+                    d_out, of_outputs = (outputs, here * width, width), (sums[6][number, g], sums[7][number, g])
+                    carry_in = carries, first * size, size
+                    _from_outputs(rows, d_out, of_last, (states, here * size), carry_in, of_outputs)
                 else:
                     add_block(rows, size, (outputs, here * size, size), (carries, first * size, size))
                 known_gates, carry = (saved[g].reshape(-1), here), (carries, first * size)
                 _old_states(rows, carry, known_gates, (past, first * size), within, sums[5][number, g])
                 multiply((rows, size, 3 * size), (*within, 1), of_hidden, (*carry, size), True)
                 following = here + rows if first + step < last else start - (counts[t - 1] if t > 0 else 0) + begin
-                ahead = (inputs, following * given), (saved[g].reshape(-1), following * 4 * size)
+                read_next, known_next = (inputs, following * given), (saved[g].reshape(-1), following * 4 * size)
                 known_rows, of_cell = (past, first * size, size), (sums[3][number, g], sums[4][number, g])
-                _into_cell(rows, within, (known_rows, (source, here * n_in, n_in)), of_cell, ahead)
+                _into_cell(rows, within, (known_rows, (source, here * n_in, n_in)), of_cell, (read_next, known_next))
                 if layered:
                     result = (source, here * n_in, n_in, d_layer)
                     read = (inputs, here * given, given, ones[member, here : here + rows])
                     totals = (sums[0][number, g], sums[1][number, g], sums[2][number, g])
-                    rest = further(ahead[1], (n_in, 3 * size))
+                    rest = further(known_next, (n_in, 3 * size))
                     _into_layer(rows, outside, (3 * size, of_in), result, read, totals, rest)
                 elif d_x.shape[1] > 0:
                     target = (d_x[g].reshape(-1), here * n_in, n_in)

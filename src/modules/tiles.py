@@ -127,14 +127,14 @@ def _make_tile(height: int, width: int, plus: bool) -> Callable[..., None]:
 
             (of_a, a_m, a_k), (of_b, b_k), of_out, of_start = (cgutils.unpack_tuple(builder, x) for x in values[1:5])
             vector, column = ir.VectorType(F32, width), builder.inttoptr(of_b, F32.as_pointer())
-            outs = rows(*of_out, vector)
-            inner, flag = cgutils.unpack_tuple(builder, values[0])
-            starts = (rows(*of_start, vector), cgutils.true_bit) if plus else (outs, flag)
+            (out, o_m), (start, s_m), (inner, flag) = of_out, of_start, cgutils.unpack_tuple(builder, values[0])
+            outs = rows(out, o_m, vector)
+            starts = (rows(start, s_m, vector), cgutils.true_bit) if plus else (outs, flag)
             _ask(builder, values[5])
             results = _tile_loop(builder, rows(of_a, a_m, F32), column, starts, (a_k, b_k, inner))
             results = _finished(builder, results, flag) if plus else results
-            for value, out in zip(results, outs, strict=True):
-                builder.store(value, out, align=NUMBER)
+            for value, target in zip(results, outs, strict=True):
+                builder.store(value, target, align=NUMBER)
             return context.get_dummy_value()
 
         return signature, emit
