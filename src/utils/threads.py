@@ -26,7 +26,7 @@ from utils.timehelper import note_if_slow
 COMPILING = "learner: compiling its kernels, once for this version (about a minute; cached afterwards)"
 WORTH_A_THREAD = 1 << 20  # multiply-adds (about 30 us) below which sharing costs more than it saves
 # sizes of a thread's parts, by the least multiply-adds for which their calls cost less than waiting for the slowest one
-SIZES = ((1 << 27, (8, 4, 2, 1, 1)), (1 << 27, (4, 2, 1, 1)), (1 << 25, (3, 1)), (0, (1,)))
+SIZES = ((1 << 27, (8, 4, 2, 1, 1)), (1 << 27, (3, 2, 1)), (1 << 25, (3, 1)), (0, (1,)))
 SMALLEST = 16  # rows of a product that are worth a call
 Parts = tuple[tuple[int, int, int, int], ...]  # (its number, where it begins and ends, of how much in all)
 
@@ -61,9 +61,8 @@ def parts_for(work: int, rows: int | None = None) -> Parts:
     threads = th.get_num_threads() if work >= WORTH_A_THREAD and _openmp() is not None else 1
     if threads == 1:
         return parts_of(1)
-    enough = (
-        sizes for least, sizes in SIZES if work >= least and (rows is None or rows >= SMALLEST * threads * sum(sizes))
-    )
+    least_rows = {sizes: SMALLEST * threads * sum(sizes) // min(sizes) for _, sizes in SIZES}
+    enough = (sizes for least, sizes in SIZES if work >= least and (rows is None or rows >= least_rows[sizes]))
     return parts_of(*(size for size in next(enough, (1,)) for _ in range(threads)))
 
 

@@ -111,7 +111,7 @@ def test_long_loops_end_in_small_parts(two_threads):
     parts = parts_for(1 << 30)
     assert [last - first for _, first, last, _ in parts] == [8, 8, 4, 4, 2, 2, 1, 1, 1, 1]
     assert parts_for(1 << 30, rows=512) == parts
-    assert parts_for(1 << 30, rows=320) == parts_of(4, 4, 2, 2, 1, 1, 1, 1)
+    assert parts_for(1 << 30, rows=320) == parts_of(3, 3, 2, 2, 1, 1)
     assert parts_for(1 << 26) == parts_for(1 << 30, rows=150) == parts_of(3, 3, 1, 1)
     assert parts_for(1 << 30, rows=96) == parts_of(1, 1)
 
