@@ -87,7 +87,7 @@ class QLearner(Learner):
         return th.cat((batch.obs.flatten(-2), batch.state), dim=-1) if self.prepend_obs else batch.state
 
     def evaluate_actions(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
-        """IQL has no joint value, the sum of utilities stands in."""
+        """Q_tot `[B,T,1]` and the utilities `[B,T,N]`; IQL has no joint value, the sum of utilities stands in."""
         q_all = self.mac.unroll(batch)
         utilities = taken(at_steps(q_all, slice(-1)), batch.actions)
         if self.mixer is None:

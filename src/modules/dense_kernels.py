@@ -32,7 +32,7 @@ SAME, _THROUGH_RELU = elementwise(lambda x: (x,)), elementwise(_through_relu)
 def through_relu(rows, d, out, total):  # type: ignore[no-untyped-def]
     """Gradients of a ReLU's results `out` in a block of R rows become those of its inputs, and add to `total [O]`.
 
-    `d` and `out` are (memory, first place, row's length).
+    `d` and `out` are (memory, first place, distance of rows).
     """
     (memory, first, apart), (results, r_0, r_m), sums = d, out, (total, 0)
     for m in range(rows):
@@ -51,7 +51,7 @@ def add_block(rows, size, d, totals):  # type: ignore[no-untyped-def]
 
 @nb.njit(inline="always")
 def add_rows(rows, d, total):  # type: ignore[no-untyped-def]
-    """The sum of a block of R rows, added to `total [O]`; `d` is (memory, first place, row's length)."""
+    """The sum of a block of R rows, added to `total [O]`; `d` is (memory, first place, distance of rows)."""
     add_block(rows, len(total), d, (total, 0, 0))
 
 
@@ -64,7 +64,7 @@ def affine(sizes, given, places, layer, out, relu, ahead):  # type: ignore[no-un
         given: of the numbers (memory, first place, row's length).
         places: of the ones among all I, -1 for none, `[R,J]`; J = 0: D is all I.
         layer: (W `[I,O]`, b `[O]`).
-        out: (memory, first place, row's length).
+        out: (memory, first place, distance of rows).
         relu: whether the result goes through one.
         ahead: see `modules/tiles.py`.
     """

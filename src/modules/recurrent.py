@@ -61,7 +61,8 @@ class _Recurrent(th.autograd.Function):
         weights, both, n_part = (w_first, w_in, w_hidden, w_last), slice(2 * size), slice(2 * size, None)
         inside, outside = b_hidden[:, 0], b_in[:, 0]
         gates = th.cat((inside[:, both] + outside[:, both], outside[:, n_part], inside[:, n_part]), 1)
-        passed = (arrays(some) for some in (weights, (b_first[:, 0], gates, b_last[:, 0]), (x, ones, h_0)))
+        biases = b_first[:, 0].contiguous(), gates, b_last[:, 0].contiguous()
+        passed = (arrays(some) for some in (weights, biases, (x, ones, h_0)))
         parts = parts_for(rows * sum(w.numel() for w in weights), int(counts[0]))
         share(kernels.forward, parts, counts, *passed, arrays((out, hidden, features, saved)))
         ctx.save_for_backward(x, ones, h_0, hidden, features, saved, *weights)

@@ -6,8 +6,8 @@ result in registers, so the innermost loop is written in LLVM's own language: fo
 multiply-added to each row of the tile with one number of `a`. A tile is two of the processor's vectors wide.
 
 A sum begins with a bias or with what was there before, and ends with a ReLU where asked for, while it is in a register.
-Every tile also asks for some lines of memory that will be read next: a core waits for memory unless it is asked for
-early, and in a burst it waits for the asking.
+Every tile also asks for some lines of the memory that a caller says it will read next: a core waits for memory unless
+it is asked for early, and in a burst it waits for the asking.
 
 A number of the result is one sum over k in ascending order, whatever tile it lies in: it depends neither on the rows
 computed beside it nor on the number of threads.
@@ -35,7 +35,7 @@ _OPERANDS = (
 SIGNATURE = f"void({_OPERANDS}, boolean, Tuple((float32[::1], int64, int64)))"
 SIGNATURE_PLUS = f"void({_OPERANDS}, Tuple((float32[::1], int64, int64)), boolean, Tuple((float32[::1], int64, int64)))"
 HIGHEST = 6  # rows of a tile: its 12 vectors and those they are made of are the registers of AVX2
-PAD = 16  # numbers after each row of a block: rows a power of two apart would meet in few sets of the first-level cache
+PAD = 16  # numbers after each row of a block or of transposed weights: rows a power of two apart share the cache's sets
 LINES, LINE = 4, 16  # asked for at every tile; numbers in one
 WIDE = VECTOR == 16  # noqa: PLR2004 - AVX-512: tiles of 32 columns, since six sums at a time would wait for each other
 
@@ -244,8 +244,8 @@ def multiply(sizes, a, b, out, add, ahead=None):  # type: ignore[no-untyped-def]
         b: (memory, place of b[0, 0], distance in k); neighbours in n lie side by side.
         out: (memory, place of out[0, 0], distance in m); side by side in n; overlaps neither `a` nor `b`.
         add: whether the product is added to what `out` holds.
-        ahead: (memory, place) of what will be read next; numbers from there on are asked for, as many as `further`
-            says. They may lie beyond the end.
+        ahead: (memory, place) of what will be read next; numbers from there on are asked for, up to where
+            `further` says. They may lie beyond the end.
     """
     if ahead is None:
         _multiply(sizes, a, b, out, add, (out[0], out[1], 0))
@@ -265,9 +265,11 @@ def multiply_plus(sizes, a, b, out, start, relu, ahead=None):  # type: ignore[no
         _multiply_plus(sizes, a, b, out, start, relu, (*ahead, LINES * LINE))
 
 
-@nb.njit(inline="always")
+@nb.njit
 def further(ahead, sizes):  # type: ignore[no-untyped-def]
-    """`ahead` of the next product: after what one of `sizes` has asked for, at least."""
-    columns = 32 if WIDE else 16
-    tiles = (sizes[0] + HIGHEST - 1) // HIGHEST * ((sizes[1] + columns - 1) // columns)
-    return ahead[0], ahead[1] + tiles * LINES * LINE
+    """`ahead` of the next product: where one of `sizes` has stopped asking."""
+    (rows, width), widest = sizes[:2], 32 if WIDE else 16
+    panels, rest = width // widest, width % widest
+    while rest > 0:  # a panel for each power of two
+        panels, rest = panels + rest % 2, rest // 2
+    return ahead[0], ahead[1] + (rows + HIGHEST - 1) // HIGHEST * panels * LINES * LINE

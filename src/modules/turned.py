@@ -24,7 +24,7 @@ def in_rows(weight: Tensor) -> Tensor:
 
 
 def turned(weights: Sequence[Tensor], shifts: Sequence[int] | None = None, pad: int = 0) -> list[Tensor]:
-    """The transposes of `weights [G,I,O]`, each with `pad` numbers of no meaning after every row: `[G,O,I+pad]`.
+    """The transposes of `weights [G,I,O]`, each with `pad` numbers after every row that are not set: `[G,O,I+pad]`.
 
     The rows of each are `shifts` further down, the last ones first. Weights have no gaps in memory.
     """

@@ -8,7 +8,7 @@ import torch as th
 from modules import dense_kernels
 from modules.dense import TALL, affine, chain
 
-ROWS = TALL + 2 * dense_kernels.ROWS + 1  # several blocks, the last one with a single row
+ROWS = 3 * dense_kernels.ROWS + 1  # several blocks, the last one with a single row
 
 
 def made(groups, shared, sizes, rows=ROWS):
@@ -74,3 +74,12 @@ def test_not_a_number_is_not_hidden_by_relu():
 def test_few_rows_take_pytorch_and_agree():
     x, weights, biases = made(1, False, (12, 8))
     th.testing.assert_close(affine(x[:, :3], weights[0], biases[0]), affine(x, weights[0], biases[0])[:, :3])
+
+
+def test_biases_with_gaps_between_groups():
+    """Slices of wider ones are taken as they are."""
+    x, weights, (wide,) = made(2, True, (5, 32))
+    narrow = weights[0][..., :16].contiguous()
+    assert len(x[0]) > TALL
+    found = affine(x, narrow, wide[..., :16])
+    assert th.equal(found, affine(x, narrow, wide[..., :16].contiguous()))

@@ -3,7 +3,7 @@
 import pytest
 import torch as th
 
-from modules.turned import beside, in_rows
+from modules.turned import beside, in_rows, turned
 
 
 @pytest.mark.parametrize("sizes", [(1, 1), (16, 16), (5, 40), (322, 33), (70, 300)])
@@ -21,3 +21,11 @@ def test_transposes_side_by_side():
     """Of the first columns of each."""
     weights = [th.randn(rows, columns) for rows, columns in ((4, 50), (40, 50), (1, 60), (33, 47))]
     assert th.equal(beside(weights, 47), th.cat([weight[:, :47] for weight in weights]).t())
+
+
+def test_several_at_once_with_gaps_and_moved_rows():
+    """Rows further down, the last ones first; what lies in the gaps has no meaning."""
+    weights = [th.randn(2, 7, 33), th.randn(1, 40, 12), th.randn(3, 5, 0)]
+    for shift, x, found in zip((11, 0, 0), weights, turned(weights, [11, 0, 0], pad=3), strict=True):
+        assert found.shape == (len(x), x.shape[2], x.shape[1] + 3)
+        assert th.equal(found[..., : x.shape[1]], x.transpose(1, 2).roll(shift, 1))
