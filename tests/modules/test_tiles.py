@@ -94,15 +94,15 @@ def test_a_number_does_not_depend_on_its_tile():
     assert np.array_equal(results[0], results[2])
 
 
-WIDE_PANELS = tiles._make_panel(32, False), tiles._make_panel(32, True)
+WIDE_SUM, WIDE_LAYER = tiles._make_panel(32, False), tiles._make_panel(32, True)
 
 
 @nb.njit
 def products_by_wide_tiles(rows, inner, a, b, bias, outs):
     first, of_b, target = tiles._address(a, 0), (tiles._address(b, 0), 32), (tiles._address(outs[0], 0), 32)
-    WIDE_PANELS[0]((rows, inner, True), (first, inner, 1), of_b, target, target, (first, 0))
+    WIDE_SUM((rows, inner, True), (first, inner, 1), of_b, target, target, (first, 0))
     target, start = (tiles._address(outs[1], 0), 32), (tiles._address(bias, 0), 0)
-    WIDE_PANELS[1]((rows, inner, True), (first, inner, 1), of_b, target, start, (first, 0))
+    WIDE_LAYER((rows, inner, True), (first, inner, 1), of_b, target, start, (first, 0))
 
 
 @pytest.mark.parametrize("rows", [1, 5, 13])
