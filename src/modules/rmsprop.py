@@ -15,22 +15,22 @@ COST = 8  # of a weight, in multiply-adds
 
 
 class RMSprop(th.optim.RMSprop):
-    """PyTorch's; its state, keys and checkpoints are those of that one. With any of OPTIONS the step is, too."""
+    """PyTorch's; its state, keys and checkpoints are its own. The first step, and all with any of OPTIONS, are, too."""
 
     @th.no_grad()
     def step(self, closure: Any = None) -> Any:
         """One step of all parameters that have a gradient; what the closure returns, if there is one."""
-        parameters = [weight for group in self.param_groups for weight in group["params"]]
+        moved = [
+            (group, weight) for group in self.param_groups for weight in group["params"] if weight.grad is not None
+        ]
         plain = not any(group[option] for group in self.param_groups for option in OPTIONS)
-        if closure is not None or not plain or not all(takes_kernels(x) and x.is_contiguous() for x in parameters):
+        ready = all(self.state.get(weight) and takes_kernels(weight) and weight.is_contiguous() for _, weight in moved)
+        if closure is not None or not plain or not ready:
             return super().step(closure)
-        for group in self.param_groups:
-            given: tuple[list[Any], ...] = [], [], [], [], [], []
-            self._init_group(group, *given)
-            weights, grads, means, _, _, steps = given
-            sizes = tuple(np.float32(x) for x in (group["lr"], group["alpha"], 1.0 - group["alpha"], group["eps"]))
-            for weight, grad, mean, count in zip(weights, grads, means, steps, strict=True):
-                count.add_(1)
-                arrays = (x.detach().view(-1).numpy() for x in (weight, grad.contiguous(), mean))
-                share(rmsprop_kernels.step, parts_for(COST * weight.numel()), *arrays, sizes)
+        for group, weight in moved:
+            state, alpha = self.state[weight], group["alpha"]
+            state["step"].add_(1)
+            sizes = tuple(np.float32(x) for x in (group["lr"], alpha, 1.0 - alpha, group["eps"]))
+            arrays = (x.detach().view(-1).numpy() for x in (weight, weight.grad.contiguous(), state["square_avg"]))
+            share(rmsprop_kernels.step, parts_for(COST * weight.numel()), *arrays, sizes)
         return None

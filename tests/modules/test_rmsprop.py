@@ -11,12 +11,16 @@ KEYS = {"lr": 5e-3, "alpha": 0.99, "eps": 1e-5}
 
 
 def both(start, **keys):
-    """The compiled optimiser and PyTorch's, each with a parameter of its own."""
+    """The compiled optimiser and PyTorch's, each with a parameter of its own, after a first step from zeros."""
     weights = [th.nn.Parameter(start.clone()) for _ in range(2)]
-    return [
+    pairs = [
         (weight, kind([weight], **KEYS | keys))
         for weight, kind in zip(weights, (RMSprop, th.optim.RMSprop), strict=True)
     ]
+    for weight, optimiser in pairs:
+        weight.grad = th.zeros_like(weight)
+        optimiser.step()
+    return pairs
 
 
 @pytest.mark.parametrize("size", [1, 37, 300_000])
