@@ -54,10 +54,8 @@ class _Chain(th.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, ones: Tensor, relu: bool, keep: bool, *parameters: Tensor) -> Tensor:
         count, rows, x = len(parameters) // 2, x.shape[1], x.contiguous()
-        weights, biases = (
-            [in_rows(w) for w in parameters[:count]],
-            [b.flatten(1).contiguous() for b in parameters[count:]],
-        )
+        weights = [in_rows(w) for w in parameters[:count]]
+        biases = [b.flatten(1).contiguous() for b in parameters[count:]]
         parts = parts_for(rows * sum(w.numel() for w in weights))
         shapes = [(len(w), rows, w.shape[2]) for w in weights]
         if not keep:

@@ -43,7 +43,7 @@ WIDE = VECTOR == 16  # noqa: PLR2004 - AVX-512: tiles of 32 columns, since six s
 def _tile_loop(builder: Any, rows: Sequence[Any], column: Any, starts: Sequence[Any], sizes: Any) -> list[Any]:
     """Emit `starts[m][:] + sum_k rows[m][k * a_k] * column[k * b_k][:]`; `sizes` is (a_k, b_k, inner).
 
-    A start is an address, and whether what is there counts.
+    `starts` is (an address for each row, whether what is there counts; otherwise sums start from 0).
     """
     (a_k, b_k, inner), (addresses, started) = sizes, starts
     vector = addresses[0].type.pointee
@@ -62,16 +62,16 @@ def _tile_loop(builder: Any, rows: Sequence[Any], column: Any, starts: Sequence[
         for total, start in zip((k, of_a, of_b, *sums), (*[ir.Constant(I64, 0)] * 3, *first), strict=True):
             total.add_incoming(start, block)
     b = builder.load(builder.bitcast(builder.gep(column, [of_b]), vector.as_pointer()), align=NUMBER)
-    further = []
+    products = []
     for row, total in zip(rows, sums, strict=True):
         a = broadcast(builder, builder.load(builder.gep(row, [of_a]), align=NUMBER), vector.count)
-        further.append(builder.call(fma, [a, b, total]))
+        products.append(builder.call(fma, [a, b, total]))
     after = [builder.add(k, ir.Constant(I64, 1)), builder.add(of_a, a_k), builder.add(of_b, b_k)]
-    for total, value in zip((k, of_a, of_b, *sums), (*after, *further), strict=True):
+    for total, value in zip((k, of_a, of_b, *sums), (*after, *products), strict=True):
         total.add_incoming(value, loop)
     builder.cbranch(builder.icmp_signed("<", after[0], inner), loop, done)
     builder.position_at_end(done)
-    return further
+    return products
 
 
 def _finished(builder: Any, sums: Sequence[Any], relu: Any) -> list[Any]:
