@@ -15,10 +15,11 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
 from modules import softmax_kernels as kernels
+from modules.columns import BLOCK
 from modules.rows import empty_rows, memory_order, numbers_of, rows_of, shared_numbers, shared_rows
 from utils.threads import parts_for, share, takes_kernels
 
-COST = 64  # of one number in these kernels, in multiply-adds
+COST = 24  # of one number in these kernels, in multiply-adds
 
 
 class _MaskedSoftmax(th.autograd.Function):
@@ -55,25 +56,25 @@ class _Mixture(th.autograd.Function):
         order, width = memory_order(logits), logits.shape[-1]
         (log_probs, logs), (probs, memory) = empty_rows(logits.shape, order), empty_rows(logits.shape, order)
         rows, uniform = rows_of(logits, order), np.float32(epsilon)
-        plain, sums = np.empty_like(rows), np.empty(len(rows), np.float32)
+        blocks = -(-len(rows) // BLOCK)
+        plain, sums = np.empty((blocks, width, BLOCK), np.float32), np.empty((blocks, BLOCK), np.float32)
         outputs = plain, memory.view(-1, width).numpy(), logs.view(-1, width).numpy(), sums
         share(kernels.mixture, parts_for(COST * logits.numel()), rows, rows_of(avail, order), uniform, outputs)
-        ctx.save_for_backward(probs, avail)
-        ctx.plain, ctx.sums, ctx.epsilon = plain, sums, uniform
+        ctx.save_for_backward(avail)
+        ctx.plain, ctx.sums, ctx.epsilon, ctx.order, ctx.shape = plain, sums, uniform, order, logits.shape
         ctx.set_materialize_grads(False)
         return log_probs, probs
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_logs: Tensor | None, grad_probs: Tensor | None) -> tuple[Tensor, None, None]:
-        probs, avail = ctx.saved_tensors
-        order, width = memory_order(probs), probs.shape[-1]
-        out, memory = empty_rows(probs.shape, order)
-        of_probs = th.zeros_like(probs) if grad_probs is None else grad_probs
+        (avail,), order, width = ctx.saved_tensors, ctx.order, ctx.shape[-1]
+        out, memory = empty_rows(ctx.shape, order)
+        of_probs = th.zeros(ctx.shape) if grad_probs is None else grad_probs
         of_logs = np.empty((0, width), np.float32) if grad_logs is None else rows_of(grad_logs, order)
-        known, grads = (ctx.plain, rows_of(probs, order), ctx.sums), (rows_of(of_probs, order), of_logs)
+        known, grads = (ctx.plain, ctx.sums), (rows_of(of_probs, order), of_logs)
         arrays = (known, rows_of(avail, order), ctx.epsilon, grads, memory.view(-1, width).numpy())
-        share(kernels.mixture_backward, parts_for(COST * probs.numel()), *arrays)
+        share(kernels.mixture_backward, parts_for(COST * memory.numel()), *arrays)
         return out, None, None
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from modules.columns import BLOCK, turn
 from modules.compiled import cached, mine
-from modules.lanes import LOWEST, Lane, elementwise, folded
-from modules.softmax_kernels import BLOCK, TINY
+from modules.lanes import LOWEST, Lane, elementwise
+from modules.softmax_kernels import AVAILABLE, TINY, TOTAL, spread
 
 F = np.float32
-ZERO = F(0.0)
+ZERO, LEAST = F(0.0), F(LOWEST)
 
 
 def _cost(p: Lane, log_p: Lane, q: Lane, ok: Lane, alpha: Lane) -> tuple[Lane, ...]:
@@ -24,9 +25,8 @@ def _cost_and_slope(p: Lane, log_p: Lane, q: Lane, ok: Lane, alpha: Lane) -> tup
     return (p * cost).where(ok, 0.0), (cost + alpha.where(p > TINY, 0.0)).where(ok, 0.0)
 
 
-_COST, _COST_AND_SLOPE = folded(_cost, "sum"), folded(_cost_and_slope, "sum")
+_COST, _COST_AND_SLOPE = elementwise(_cost), elementwise(_cost_and_slope)
 _LESSER = elementwise(lambda x, y: (x.or_less(y),))
-_SEEN = folded(lambda x, ok: 2 * (x.where(ok, LOWEST),), "max")
 
 
 @cached
@@ -56,14 +56,21 @@ def taken_backward(part, grad, actions, out):  # type: ignore[no-untyped-def]
 @cached
 def best(part, values, avail, out):  # type: ignore[no-untyped-def]
     """`out [R]` int64: the first of the largest available of `values [R,A]`; 0 where nothing is available."""
-    x, ok, width = values.reshape(-1), avail.reshape(-1), values.shape[1]
-    seen = np.empty(width, F)
-    begin, end = mine(part, len(out))
-    for r in range(begin, end):
-        top, found = _SEEN(width, ((x, r * width), (ok, r * width)), ((seen, 0),)), 0
-        while found < width - 1 and seen[found] != top:
-            found += 1
-        out[r] = found if seen[found] == top else 0
+    x, ok, width, (begin, end) = values.reshape(-1), avail.reshape(-1), values.shape[1], mine(part, len(out))
+    flat, columns = np.empty(width * BLOCK, F), np.zeros(width * BLOCK, F)
+    top, found = np.empty(BLOCK, F), np.empty(BLOCK, np.int32)
+    for first in range(begin, end, BLOCK):
+        rows, at = min(BLOCK, end - first), first * width
+        AVAILABLE(rows * width, ((x, at), (ok, at)), ((flat, 0),))
+        turn((rows, width), (flat, 0, width), (columns, 0, BLOCK))
+        top[:] = LEAST
+        found[:] = 0
+        for a in range(width):
+            for m in range(BLOCK):
+                more = columns[a * BLOCK + m] > top[m]
+                top[m] = columns[a * BLOCK + m] if more else top[m]
+                found[m] = a if more else found[m]
+        out[first : first + rows] = found[:rows]
 
 
 @cached
@@ -87,12 +94,20 @@ def soft_cost(part, policy, values, avail, alpha, written):  # type: ignore[no-u
         avail.reshape(-1),
         slopes.reshape(-1),
     )
-    begin, end = mine(part, n_rows)
-    lesser = np.empty(width, F)
-    for r in range(begin, end):
-        at, least, l_0, weight = r * width, q, r * width, alpha[r]
+    lesser, costs, alphas = np.empty(width * BLOCK, F), np.empty(width * BLOCK, F), np.empty(width * BLOCK, F)
+    columns, total, (begin, end) = np.zeros(width * BLOCK, F), np.empty(BLOCK, F), mine(part, n_rows)
+    for first in range(begin, end, BLOCK):
+        rows, at = min(BLOCK, end - first), first * width
+        count, least, l_0 = rows * width, q, at
         for k in range(1, len(values)):
-            _LESSER(width, ((least, l_0), (q, (k * n_rows + r) * width)), ((lesser, 0),))
+            _LESSER(count, ((least, l_0), (q, k * n_rows * width + at)), ((lesser, 0),))
             least, l_0 = lesser, 0
-        given = (p, at), (logs, at), (least, l_0), (ok, at), weight
-        out[r] = _COST_AND_SLOPE(width, given, ((d, at),)) if len(d) > 0 else _COST(width, given, ())
+        spread(alpha[first:], rows, width, alphas)
+        given = (p, at), (logs, at), (least, l_0), (ok, at), (alphas, 0)
+        if len(d) > 0:
+            _COST_AND_SLOPE(count, given, ((costs, 0), (d, at)))
+        else:
+            _COST(count, given, ((costs, 0),))
+        turn((rows, width), (costs, 0, width), (columns, 0, BLOCK))
+        TOTAL(width, ((columns, 0),), (), (), ((total, 0),))
+        out[first : first + rows] = total[:rows]

@@ -69,6 +69,10 @@ class Lane:
         """Quotient."""
         return Lane(self.builder, self.builder.fdiv(self.value, other.value, flags=FLAGS))
 
+    def inverse(self) -> Lane:
+        """One divided by it."""
+        return Lane(self.builder, self.builder.fdiv(self._constant(1.0), self.value, flags=FLAGS))
+
     def __gt__(self, bound: float) -> Lane:
         """Whether above; not where it is NaN."""
         return Lane(self.builder, self.builder.fcmp_ordered(">", self.value, self._constant(bound)))
@@ -161,10 +165,10 @@ def elementwise(formula: Formula) -> Callable[..., None]:
         signature = types.void(size, sources, targets)
 
         def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            given, written = (_places(context, builder, signature.args[k], values[k]) for k in (1, 2))
+            given, written = (places(context, builder, signature.args[k], values[k]) for k in (1, 2))
 
             def step(at: Any, width: int) -> None:
-                _write(builder, formula(*_read(builder, given, at, width)), written, at)
+                write(builder, formula(*read(builder, given, at, width)), written, at)
 
             _each_width(builder, values[0], step)
             return context.get_dummy_value()
@@ -187,23 +191,23 @@ def folded(formula: Formula, kind: str) -> Callable[..., Any]:
         signature = types.float32(size, sources, targets)
 
         def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            given, written = (_places(context, builder, signature.args[k], values[k]) for k in (1, 2))
+            given, written = (places(context, builder, signature.args[k], values[k]) for k in (1, 2))
             total = cgutils.alloca_once_value(builder, lowest)
             wide = ir.Constant(ir.VectorType(F32, WIDTHS[0]), [lowest] * WIDTHS[0])
             widest = cgutils.alloca_once_value(builder, wide)
 
             def step(at: Any, width: int) -> None:
-                first, *others = formula(*_read(builder, given, at, width))
-                _write(builder, others, written, at)
+                first, *others = formula(*read(builder, given, at, width))
+                write(builder, others, written, at)
                 if width == WIDTHS[0]:
-                    builder.store(_joined(builder, kind, builder.load(widest), first.value), widest)
+                    builder.store(joined(builder, kind, builder.load(widest), first.value), widest)
                 else:
                     empty = ir.Constant(first.value.type, [lowest] * width)
-                    alone = _across(builder, kind, _joined(builder, kind, empty, first.value))
-                    builder.store(_joined(builder, kind, builder.load(total), alone), total)
+                    alone = _across(builder, kind, joined(builder, kind, empty, first.value))
+                    builder.store(joined(builder, kind, builder.load(total), alone), total)
 
             _each_width(builder, values[0], step)
-            return _joined(builder, kind, builder.load(total), _across(builder, kind, builder.load(widest)))
+            return joined(builder, kind, builder.load(total), _across(builder, kind, builder.load(widest)))
 
         return signature, emit
 
@@ -211,7 +215,7 @@ def folded(formula: Formula, kind: str) -> Callable[..., Any]:
     return made
 
 
-def _joined(builder: Any, kind: str, one: Any, other: Any) -> Any:
+def joined(builder: Any, kind: str, one: Any, other: Any) -> Any:
     """The sum or the greater of two numbers, or lanes of them."""
     if kind == "sum":
         return builder.fadd(one, other, flags=FLAGS)
@@ -223,11 +227,11 @@ def _across(builder: Any, kind: str, value: Any) -> Any:
     while (half := value.type.count // 2) > 0:
         undefined, whole = ir.Constant(value.type, ir.Undefined), ir.VectorType(I32, half)
         parts = (ir.Constant(whole, list(range(first, first + half))) for first in (0, half))
-        value = _joined(builder, kind, *(builder.shuffle_vector(value, undefined, part) for part in parts))
+        value = joined(builder, kind, *(builder.shuffle_vector(value, undefined, part) for part in parts))
     return builder.extract_element(value, ir.Constant(I32, 0))
 
 
-def _places(context: Any, builder: Any, kinds: Any, values: Any) -> list[Any]:
+def places(context: Any, builder: Any, kinds: Any, values: Any) -> list[Any]:
     """Of (memory, place of the first number) its address; one number for all as it is."""
     found = []
     for kind, value in zip(kinds, cgutils.unpack_tuple(builder, values), strict=True):
@@ -250,7 +254,7 @@ def _each_width(builder: Any, size: Any, step: Callable[[Any, int], None]) -> No
         start = builder.add(start, builder.mul(count, ir.Constant(I64, width)))
 
 
-def _read(builder: Any, given: list[Any], at: Any, width: int) -> list[Lane]:
+def read(builder: Any, given: list[Any], at: Any, width: int) -> list[Lane]:
     """Lanes of all sources, `at` the number of their first."""
     lanes = []
     for x in given:
@@ -266,7 +270,7 @@ def _read(builder: Any, given: list[Any], at: Any, width: int) -> list[Lane]:
     return lanes
 
 
-def _write(builder: Any, results: Sequence[Lane], written: list[Any], at: Any) -> None:
+def write(builder: Any, results: Sequence[Lane], written: list[Any], at: Any) -> None:
     """Lanes to all targets."""
     for result, target in zip(results, written, strict=True):
         pointer = builder.bitcast(builder.gep(target, [at]), result.value.type.as_pointer())

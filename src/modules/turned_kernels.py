@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import numba as nb
 
+from modules.columns import turn as turn_numbers
 from modules.compiled import cached, mine
-
-SIDE = 16  # of the squares that are copied at a time
 
 
 @nb.njit
-def _turn(rows, columns, turned, shift, beside):  # type: ignore[no-untyped-def]
-    """Columns (begin, end) of `rows` into rows of `turned`, each `shift` further down, round; from `beside` on."""
-    (begin, end), (height, count) = columns, rows.shape
-    for left in range(begin, end, SIDE):
-        for top in range(0, height, SIDE):
-            for j in range(left, min(left + SIDE, end)):
-                to = j + shift if j + shift < count else j + shift - count
-                for i in range(top, min(top + SIDE, height)):
-                    turned[to, beside + i] = rows[i, j]
+def _turn(rows, columns, turned, to, beside):  # type: ignore[no-untyped-def]
+    """Columns (begin, end) of `rows` into rows of `turned` from `to` on, from column `beside` on."""
+    (begin, end), (height, stride), step = columns, rows.shape, turned.shape[1]
+    if begin < end:
+        given, written = (rows.reshape(-1), begin, stride), (turned.reshape(-1), to * step + beside, step)
+        turn_numbers((height, end - begin), given, written)
 
 
 @cached
@@ -28,8 +24,12 @@ def turn(part, given, shifts, written):  # type: ignore[no-untyped-def]
     `part`: see `utils/threads.py`.
     """
     for k in range(len(given)):
+        count, shift = given[k].shape[2], shifts[k]
+        begin, end = mine(part, count)
+        middle = min(max(begin, count - shift), end)  # from here on they come first
         for g in range(len(given[k])):
-            _turn(given[k][g], mine(part, given[k].shape[2]), written[k][g], shifts[k], 0)
+            _turn(given[k][g], (begin, middle), written[k][g], begin + shift, 0)
+            _turn(given[k][g], (middle, end), written[k][g], middle + shift - count, 0)
 
 
 @cached
@@ -40,5 +40,5 @@ def turn_beside(part, matrices, out):  # type: ignore[no-untyped-def]
     """
     columns, beside = mine(part, len(out)), 0
     for k in range(len(matrices)):
-        _turn(matrices[k], columns, out, 0, beside)
+        _turn(matrices[k], columns, out, columns[0], beside)
         beside += len(matrices[k])
