@@ -1,7 +1,7 @@
 """FLOPs of the matrix products of one update: those PyTorch makes, and those inside compiled kernels.
 
-Rows of weights that are added for inputs of 1 are no products: an update through the kernels counts less than one of
-few rows, which multiplies encoded actions and agents' numbers.
+Rows of weights that are added for inputs of 1, or for the gradient of one chosen action's value, are no products: an
+update through the kernels counts less than one of few rows, which multiplies encoded actions and agents' numbers.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
+import numpy as np
 from against import T_ENV
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -27,6 +28,11 @@ def _sizes(arrays: Any, leading: int = 0) -> int:
     return sum(math.prod(array.shape[leading:]) for array in arrays)
 
 
+def _sole(grad: Any) -> bool:
+    """Whether no row has two numbers other than 0: then rows of weights are added."""
+    return bool((np.count_nonzero(grad, -1) <= 1).all())
+
+
 def _dense(weights: Any, biases: Any, relu: Any, given: Any, outs: Any) -> int:
     """Multiply-adds a row; numbers of the weights that `given` has columns for."""
     groups, n_in, n_out = weights[0].shape
@@ -35,19 +41,24 @@ def _dense(weights: Any, biases: Any, relu: Any, given: Any, outs: Any) -> int:
 
 def _dense_backward(weights: Any, relu: Any, known: Any, grad: Any, d_x: Any, sums: Any) -> int:
     of_weights, wanted = _sizes(sums[0], 1), d_x.shape[1] > 0
-    return grad.shape[1] * (2 * of_weights - (0 if wanted else _sizes(sums[0][:1], 1)))
+    alone = 2 * _sizes(sums[0][-1:], 1) if not relu and len(weights) > 1 and grad.shape[2] > 1 and _sole(grad) else 0
+    return grad.shape[1] * (2 * of_weights - alone - (0 if wanted else _sizes(sums[0][:1], 1)))
 
 
 def _recurrent(counts: Any, weights: Any, biases: Any, given: Any, written: Any) -> int:
     groups, n_in, n_out = weights[0].shape
     unread = groups * (n_in - given[0].shape[2]) * n_out
-    return int(counts.sum()) * (_sizes(weights) - unread)
+    fresh = 0 if given[2].shape[1] > 0 else int(counts[0]) * weights[2].size  # before the first step states are zeros
+    return int(counts.sum()) * (_sizes(weights) - unread) - fresh
 
 
 def _recurrent_backward(counts: Any, weights: Any, known: Any, grad: Any, written: Any, sums: Any) -> int:
     of_weights = [sums[k][0].size for k in (0, 3, 4, 6)]  # input layer, GRU's inputs and states, output layer
     asked = sums[0].shape[2] > 0 or written[0].shape[1] > 0
-    return int(counts.sum()) * (2 * sum(of_weights) - of_weights[0] - (0 if asked else of_weights[1]))
+    last, fresh = int(counts[-1]), known[2].shape[1] == 0
+    rows = int(counts.sum()) - (0 if grad[:, -last:].any() else last)  # a last step without a gradient is skipped
+    unused = of_weights[0] + (0 if asked else of_weights[1]) + (2 * of_weights[3] if _sole(grad) else 0)
+    return rows * (2 * sum(of_weights) - unused) - (2 * of_weights[2] * int(counts[0]) if fresh else 0)
 
 
 def _qmix(absolute: Any, given: Any, weights: Any, biases: Any, kept: Any, out: Any) -> int:
@@ -59,11 +70,11 @@ def _qmix_backward(absolute: Any, known: Any, weights: Any, grad: Any, d_q: Any,
 
 
 def _igo(n_heads: Any, given: Any, weights: Any, biases: Any, layer: Any, out: Any) -> int:
-    return len(given[0]) * (weights[0].size + weights[2].size)
+    return len(given[0]) * (len(weights[0]) * layer.shape[1] + _sizes(weights[2]))
 
 
 def _igo_backward(n_heads: Any, known: Any, w_last: Any, grad: Any, d_q: Any, sums: Any) -> int:
-    return len(known[0]) * (_sizes(sums[:1], 1) + 2 * w_last.size)
+    return len(known[0]) * (_sizes(sums[:1], 1) + 2 * _sizes(w_last))
 
 
 PRODUCTS: dict[Any, Callable[..., int]] = {

@@ -14,7 +14,7 @@ from components.episode_buffer import ReplayBuffer, TrainBatch
 from components.schedules import Steps
 from controllers.basic_controller import BasicMAC
 from envs.multiagentenv import EnvInfo
-from modules.rmsprop import RMSprop
+from modules.rmsprop import RMSprop, advance
 from utils.config import Config
 from utils.errors import UserError
 from utils.flat import FlatParameters
@@ -40,12 +40,10 @@ def register(name: str) -> Callable[[_L], _L]:
 
 def td_metrics(values: Tensor, targets: Tensor, mask: Tensor) -> Metrics:
     """Means over real steps that every TD learner reports; `values`, `targets [...,B,T,1]`, `mask [B,T,1]`."""
-    values = values.detach()
-    return {
-        "td_error_abs": masked_mean((values - targets).abs(), mask),
-        "q_taken_mean": masked_mean(values, mask),
-        "target_mean": masked_mean(targets, mask),
-    }
+    values, targets = th.broadcast_tensors(values.detach(), targets)
+    each = th.stack(((values - targets).abs(), values, targets))
+    means = masked_mean(each, mask, keep=1)
+    return dict(zip(("td_error_abs", "q_taken_mean", "target_mean"), means, strict=True))
 
 
 def averaged(parts: list[Metrics]) -> Metrics:
@@ -138,7 +136,7 @@ class Learner(nn.Module, ABC):
         flat = self.flat[name]
         flat.differentiate(loss)
         norm = flat.clip(self.config.grad_norm_clip)
-        self.optimisers[name].step()
+        advance(self.optimisers[name])
         return norm
 
     def _update_targets(self) -> None:

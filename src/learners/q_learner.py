@@ -89,7 +89,7 @@ class QLearner(Learner):
     def evaluate_actions(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
         """Q_tot `[B,T,1]` and the utilities `[B,T,N]`; IQL has no joint value, the sum of utilities stands in."""
         q_all = self.mac.unroll(batch)
-        utilities = taken(at_steps(q_all, slice(-1)), batch.actions)
+        utilities = taken(q_all, batch.actions, slice(-1))
         if self.mixer is None:
             return utilities.sum(-1, keepdim=True), utilities
         return self.mix(self.mixer, batch, q_all, batch.actions, slice(None, -1)), utilities
@@ -110,13 +110,13 @@ class QLearner(Learner):
 
         V_i, the baseline of QPLEX, is the maximum of `q_all [B,T+1,N,A]` over available actions.
         """
-        q_all = at_steps(q_all, steps)
-        utilities = taken(q_all, actions)
+        utilities = taken(q_all, actions, steps)
         if mixer is None:
             return utilities
         state = self.mixer_state(batch)[:, steps]
         if not mixer.uses:
             return mixer(utilities, state)
         assert batch.avail_actions is not None
+        q_all = at_steps(q_all, steps)
         baseline = taken(q_all, greedy(q_all, batch.avail_actions[:, steps]))
         return mixer(utilities, state, actions=batch.action_space.encode(actions), baseline=baseline)

@@ -103,7 +103,7 @@ class WQMIXLearner(Learner):
     def joint(mixer: Mixer, q_all: Tensor, actions: Tensor, batch: TrainBatch) -> Tensor:
         """Joint value `[B,T',1]` of `actions [B,T',N,1]`, the first T' steps of the batch."""
         steps = actions.shape[1]
-        value: Tensor = mixer(taken(q_all[:, :steps], actions), batch.state[:, :steps])
+        value: Tensor = mixer(taken(q_all, actions, slice(steps)), batch.state[:, :steps])
         return value
 
     def evaluate_actions(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from modules import softmax_kernels as kernels
 from modules.columns import BLOCK
+from modules.nodes import node
 from modules.rows import empty_rows, memory_order, numbers_of, rows_of, shared_numbers, shared_rows
 from utils.threads import parts_for, share, takes_kernels
 
@@ -108,7 +109,7 @@ def masked_softmax(logits: Tensor, avail: Tensor | None) -> tuple[Tensor, Tensor
     """
     if takes_kernels(logits):
         every = th.ones_like(logits, dtype=th.bool) if avail is None else avail
-        log_probs, probs = _MaskedSoftmax.apply(logits, every)
+        log_probs, probs = node(_MaskedSoftmax, logits, every)
         return log_probs, probs
     if avail is not None:
         logits = logits.masked_fill(~avail, th.finfo(logits.dtype).min)
@@ -121,7 +122,7 @@ def mixture_then_masked(logits: Tensor, avail: Tensor, epsilon: float | Tensor) 
     `[...,A]` -> its logarithm (of 1e-20 at least) and itself, 0 where unavailable; nothing where nothing is available.
     """
     if takes_kernels(logits):
-        log_probs, probs = _Mixture.apply(logits, avail, float(epsilon))
+        log_probs, probs = node(_Mixture, logits, avail, float(epsilon))
         return log_probs, probs
     mixed = (1.0 - epsilon) * F.softmax(logits, dim=-1) + epsilon / logits.shape[-1]
     kept = mixed * avail
@@ -133,7 +134,7 @@ def masked_expectation(probs: Tensor, values: Tensor, avail: Tensor | None) -> T
     """Sum over available actions of probs * values, `[...,A]` -> `[...]`; shapes broadcast."""
     if avail is not None and takes_kernels(values) and takes_kernels(probs):
         shape = th.broadcast_shapes(probs.shape, values.shape)
-        out: Tensor = _Expect.apply(probs.expand(shape), values.expand(shape), avail.expand(shape))
+        out: Tensor = node(_Expect, probs.expand(shape), values.expand(shape), avail.expand(shape))
         return out
     if avail is not None:
         values = values.masked_fill(~avail, 0.0)

@@ -12,28 +12,35 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from modules import choice_kernels as kernels
-from modules.rows import empty_rows, memory_order, numbers_of, rows_of, shared_numbers
+from modules.nodes import node
+from modules.rows import at_steps, empty_rows, memory_order, numbers_of, rows_of, shared_numbers
 from utils.threads import parts_for, share, takes_kernels
 
 COST = 16  # of one number in these kernels, in multiply-adds
 
 
 class _Taken(th.autograd.Function):
+    """`around` is how many rows lie before those that are asked for, and after: the gradient has zeros there."""
+
     @staticmethod
-    def forward(ctx: Any, values: Tensor, actions: Tensor) -> Tensor:
+    def forward(ctx: Any, values: Tensor, actions: Tensor, around: tuple[int, int]) -> Tensor:
         order = memory_order(values)
-        out, memory = empty_rows(values.shape[:-1], order)
-        ctx.actions, ctx.order, ctx.shape = shared_numbers(actions, order), order, values.shape
-        share(kernels.taken, parts_for(COST * memory.numel()), rows_of(values, order), ctx.actions, _flat(memory))
+        out, memory = empty_rows(actions.shape, order)
+        ctx.actions, ctx.order, ctx.shape, ctx.around = shared_numbers(actions, order), order, values.shape, around
+        rows = rows_of(values, order)[around[0] : around[0] + memory.numel()]
+        share(kernels.taken, parts_for(COST * memory.numel()), rows, ctx.actions, _flat(memory))
         return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         out, memory = empty_rows(ctx.shape, ctx.order)
-        rows = memory.view(-1, ctx.shape[-1]).numpy()
-        share(kernels.taken_backward, parts_for(COST * memory.numel()), numbers_of(grad, ctx.order), ctx.actions, rows)
-        return out, None
+        rows, (before, after) = memory.view(-1, ctx.shape[-1]).numpy(), ctx.around
+        end = len(rows) - after
+        rows[:before], rows[end:] = 0.0, 0.0
+        given = numbers_of(grad, ctx.order), ctx.actions, rows[before:end]
+        share(kernels.taken_backward, parts_for(COST * memory.numel()), *given)
+        return out, None, None
 
 
 class _SoftCost(th.autograd.Function):
@@ -61,10 +68,17 @@ def _flat(memory: Tensor) -> Any:
     return memory.view(-1).numpy()
 
 
-def taken(values: Tensor, actions: Tensor) -> Tensor:
-    """`values [...,A]` of the chosen `actions [...,1]` -> `[...]`."""
+def taken(values: Tensor, actions: Tensor, steps: slice | None = None) -> Tensor:
+    """`values [...,A]` of the chosen `actions [...,1]` -> `[...]`; with `steps` of `values [B,T,...,A]` at those."""
+    if steps is not None:
+        first, last, by = steps.indices(values.shape[1])
+        if not takes_kernels(values) or by != 1 or first >= last or memory_order(values)[0] != 1:
+            return taken(at_steps(values, steps), actions)
+        each = values[:, 0, ..., 0].numel()  # rows of a step
+        out: Tensor = node(_Taken, values, actions.squeeze(-1), (first * each, (values.shape[1] - last) * each))
+        return out
     if takes_kernels(values):
-        out: Tensor = _Taken.apply(values, actions.squeeze(-1))
+        out = node(_Taken, values, actions.squeeze(-1), (0, 0))
         return out
     return values.gather(-1, actions).squeeze(-1)
 
@@ -93,7 +107,7 @@ def soft_cost(probs: Tensor, log_probs: Tensor, values: Tensor, avail: Tensor, a
     """
     if takes_kernels(probs):
         known = log_probs.detach(), values.detach(), avail, alpha.detach().to(th.float32)
-        out: Tensor = _SoftCost.apply(probs, *known)
+        out: Tensor = node(_SoftCost, probs, *known)
         return out
     costs = alpha.detach().unsqueeze(-1) * log_probs - values.detach().amin(0)
     return (probs * costs.masked_fill(~avail, 0.0)).sum(-1)

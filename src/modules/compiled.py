@@ -20,7 +20,8 @@ FAST = {"contract", "arcp", "nsz"}  # fused multiply-add; no reordering, so resu
 def source_stamp() -> str:
     """Changes with the source of any kernel: they call each other, numba watches only the file of the one called."""
     here = Path(__file__)
-    files = [here, *map(here.with_name, ("tiles.py", "lanes.py", "columns.py")), *here.parent.rglob("*kernels.py")]
+    parts = map(here.with_name, ("tiles.py", "lanes.py", "columns.py", "row_sums.py"))
+    files = [here, *parts, *here.parent.rglob("*kernels.py")]
     return sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()
 
 

@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from modules import dense_kernels
 from modules.compiled import arrays
+from modules.nodes import node
 from modules.part_sums import PartSums
 from modules.tiles import PAD
 from modules.turned import in_rows, turned
@@ -97,7 +98,7 @@ def chain(x: Tensor | Packed, weights: Sequence[Tensor], biases: Sequence[Tensor
     if isinstance(x, Packed) or tall(x, x.shape[1]):
         x, ones = x if isinstance(x, Packed) else numbers_alone(x)
         keep = th.is_grad_enabled() and any(y.requires_grad for y in (x, *weights, *biases))
-        out: Tensor = _Chain.apply(x, ones, relu, keep, *weights, *biases)
+        out: Tensor = node(_Chain, x, ones, relu, keep, *weights, *biases)
         return out
     last = len(weights) - 1
     for k, (weight, bias) in enumerate(zip(weights, biases, strict=True)):

@@ -13,10 +13,15 @@ import numpy as np
 
 from modules.compiled import cached, cleared, mine
 from modules.lanes import Lane, elementwise
+from modules.row_sums import sum_rows
 from modules.tiles import PAD, further, multiply, multiply_plus
 
 F = np.float32
 ROWS = 96  # of a block
+
+
+def _outer(total: Lane, x: Lane, factor: Lane) -> tuple[Lane, ...]:
+    return (total + factor * x,)
 
 
 def _through_relu(d: Lane, y: Lane, total: Lane) -> tuple[Lane, ...]:
@@ -26,6 +31,16 @@ def _through_relu(d: Lane, y: Lane, total: Lane) -> tuple[Lane, ...]:
 
 PLUS, RELU = elementwise(lambda x, y: (x + y,)), elementwise(lambda x: (x.where_positive(x),))  # NaN stays NaN
 SAME, _THROUGH_RELU = elementwise(lambda x: (x,)), elementwise(_through_relu)
+_TIMES, _PLUS_TIMES = elementwise(lambda x, factor: (factor * x,)), elementwise(_outer)
+
+
+@nb.njit
+def one_after_the_other(biases, out):  # type: ignore[no-untyped-def]
+    """`out` = the numbers of all `biases`, a tuple of `[O]` each."""
+    at = 0
+    for k in range(len(biases)):
+        out[at : at + len(biases[k])] = biases[k]
+        at += len(biases[k])
 
 
 @nb.njit(inline="always")
@@ -85,12 +100,14 @@ def affine(sizes, given, places, layer, out, relu, ahead):  # type: ignore[no-un
 def _start_at_places(rows, weight, places, bias, out):  # type: ignore[no-untyped-def]
     """Biases and what inputs of 1 add to them, rows of `weight [I,O]`, as results of a block; see `affine`."""
     (target, o_0, apart), source, width = out, weight.reshape(-1), weight.shape[1]
+    firsts = np.empty(places.shape[1], np.int64)
     for m in range(rows):
-        row = (target, o_0 + m * apart)
-        SAME(width, ((bias, 0),), (row,))
+        count = 0
         for k in range(places.shape[1]):
             if places[m, k] >= 0:
-                PLUS(width, (row, (source, places[m, k] * width)), (row,))
+                firsts[count] = places[m, k] * width
+                count += 1
+        sum_rows(width, ((bias, 0),), (source, firsts, count), ((target, o_0 + m * apart),))
 
 
 @nb.njit(inline="always")
@@ -105,6 +122,50 @@ def add_at_places(rows, d, total, places, first):  # type: ignore[no-untyped-def
             if places[m, k] >= 0:
                 row = (sums, (places[m, k] - first) * width)
                 PLUS(width, (row, (memory, d_0 + m * apart)), (row,))
+
+
+@nb.njit
+def sole(rows, d, width, columns):  # type: ignore[no-untyped-def]
+    """Whether no row of a block `[R,width]` has two numbers other than 0; the column of the one, -1: none.
+
+    Gradients of values of chosen actions are such. `d` is (memory, first place, distance of rows); `columns [R]`.
+    """
+    memory, first, apart = d
+    for m in range(rows):
+        columns[m] = -1
+        for a in range(width):
+            if memory[first + m * apart + a] != 0.0:
+                if columns[m] >= 0:
+                    return False
+                columns[m] = a
+    return True
+
+
+@nb.njit
+def through_sole(rows, d, columns, weight, source, sums, target):  # type: ignore[no-untyped-def]
+    """What two products make of a block of gradients of a map's results, if `sole`: rows of weights are added.
+
+    Args:
+        rows: R.
+        d: (memory, first place, distance of rows) of the gradients `[R,O]`.
+        columns: see `sole`.
+        weight: the same of the transposed map, `[O,I]`.
+        source: the same of its inputs, `[R,I]`.
+        sums: the same of the transposed weights' gradients, `[O,I]`, added to; without gaps.
+        target: (the inputs' gradients, the same, `[R,I]`; whether they are added to).
+    """
+    (memory, first, apart), (of_weight, w_0, w_o), (given, g_0, g_m) = d, weight, source
+    (total, t_0, size), ((written, r_0, r_m), added) = sums, target
+    for m in range(rows):
+        a, row = columns[m], (written, r_0 + m * r_m)
+        factor = memory[first + m * apart + max(a, 0)]
+        one, out = (of_weight, w_0 + max(a, 0) * w_o), (total, t_0 + max(a, 0) * size)
+        if added and a >= 0:
+            _PLUS_TIMES(size, (row, one, factor), (row,))
+        elif not added:
+            _TIMES(size, (one, factor), (row,))
+        if a >= 0:
+            _PLUS_TIMES(size, (out, (given, g_0 + m * g_m), factor), (out,))
 
 
 @cached
@@ -142,6 +203,30 @@ def forward(part, weights, biases, relu, given, outs):  # type: ignore[no-untype
                 source, first = out, here
 
 
+@nb.njit(inline="always")
+def _copy(rows, size, d, target):  # type: ignore[no-untyped-def]
+    """A block of R rows; both (memory, first place, distance of rows)."""
+    (memory, first, apart), (written, w_0, w_m) = d, target
+    for m in range(rows):
+        SAME(size, ((memory, first + m * apart),), ((written, w_0 + m * w_m),))
+
+
+@nb.njit
+def _through_last(rows, grad, layer, source, start, memory):  # type: ignore[no-untyped-def]
+    """Through the last of several maps, if its results' gradients are `sole`, and whether they are; biases left out.
+
+    `grad` is (memory, first place, distance of rows), `layer` (weights transposed, their gradients, also), `source` the
+    results of the map before, the first of them that of `start`, `memory` (for their gradients, for columns).
+    """
+    ((weight, total), (d, columns)), inner = (layer, memory), source.shape[1]
+    if weight.shape[0] == 1 or not sole(rows, grad, weight.shape[0], columns):
+        return False
+    given, sums = (source.reshape(-1), start * inner, inner), (total.reshape(-1), 0, inner)
+    of_weight = (weight.reshape(-1), 0, weight.shape[1])
+    through_sole(rows, grad, columns, of_weight, given, sums, ((d, 0, inner + PAD), False))
+    return True
+
+
 @cached
 def backward(part, weights, relu, known, grad, d_x, sums):  # type: ignore[no-untyped-def]
     """Gradients, the last map first; see `forward`.
@@ -164,15 +249,21 @@ def backward(part, weights, relu, known, grad, d_x, sums):  # type: ignore[no-un
     cleared(number, sums[1])
     sums[2][number] = F(0.0)
     d, d_next = np.empty(ROWS * (widest + PAD), F), np.empty(ROWS * (widest + PAD), F)
+    columns = np.empty(ROWS, np.int64)
     begin, end = mine(part, n_rows)
     for start in range(begin, end, ROWS):
         rows = min(ROWS, end - start)
         ahead = (x.reshape(-1), (start + rows) * x.shape[2])
         for g in range(groups):
             member, width, given = min(g, len(x) - 1), grad.shape[2], grad[g].reshape(-1)
-            for m in range(rows):
-                SAME(width, ((given, (start + m) * width),), ((d, m * (width + PAD)),))
-            for k in range(last, -1, -1):
+            read, of_last = (given, start * width, width), (weights[last][g], sums[0][last][number, g])
+            above = last
+            if last > 0 and not relu and _through_last(rows, read, of_last, outs[last - 1][g], start, (d, columns)):
+                add_rows(rows, read, sums[1][last][number, g, 0])
+                above = last - 1
+            else:
+                _copy(rows, width, read, (d, 0, width + PAD))
+            for k in range(above, -1, -1):
                 source = x[member] if k == 0 else outs[k - 1][g]
                 width, inner = weights[k].shape[1], source.shape[1]
                 block, total = (d, 0, width + PAD), sums[1][k][number, g, 0]

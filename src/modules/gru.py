@@ -73,10 +73,9 @@ class GRU(nn.Module):
         Returns:
             `[G,P,H]`, packed as `x`.
         """
-        if hidden is None:
-            hidden = x.new_zeros(x.shape[0], counts[0], self.n_hidden)
         if not takes_kernels(x):
             w_in, b_in, w_hidden, b_hidden = self.cell
+            hidden = x.new_zeros(x.shape[0], counts[0], self.n_hidden) if hidden is None else hidden
             return _stock(x, hidden, w_in, b_in, w_hidden, b_hidden, list(counts))
         return recurrent(numbers_alone(x), counts, hidden, self.cell)
 

@@ -170,7 +170,7 @@ def elementwise(formula: Formula) -> Callable[..., None]:
             def step(at: Any, width: int) -> None:
                 write(builder, formula(*read(builder, given, at, width)), written, at)
 
-            _each_width(builder, values[0], step)
+            each_width(builder, values[0], step)
             return context.get_dummy_value()
 
         return signature, emit
@@ -206,7 +206,7 @@ def folded(formula: Formula, kind: str) -> Callable[..., Any]:
                     alone = _across(builder, kind, joined(builder, kind, empty, first.value))
                     builder.store(joined(builder, kind, builder.load(total), alone), total)
 
-            _each_width(builder, values[0], step)
+            each_width(builder, values[0], step)
             return joined(builder, kind, builder.load(total), _across(builder, kind, builder.load(widest)))
 
         return signature, emit
@@ -244,7 +244,7 @@ def places(context: Any, builder: Any, kinds: Any, values: Any) -> list[Any]:
     return found
 
 
-def _each_width(builder: Any, size: Any, step: Callable[[Any, int], None]) -> None:
+def each_width(builder: Any, size: Any, step: Callable[[Any, int], None]) -> None:
     """`step(number of the first, width)` for as many lanes of each width as there are."""
     start = ir.Constant(I64, 0)
     for width in WIDTHS:

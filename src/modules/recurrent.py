@@ -19,6 +19,7 @@ from torch.autograd.function import once_differentiable
 from modules import recurrent_kernels as kernels
 from modules.compiled import arrays
 from modules.dense import Packed
+from modules.nodes import node
 from modules.part_sums import PartSums
 from modules.tiles import PAD
 from modules.turned import turned
@@ -58,10 +59,8 @@ class _Recurrent(th.autograd.Function):
         hidden = x.new_empty(groups, rows if keep or not headed else 0, size)
         features = x.new_empty(groups, rows if keep and layered else 0, n_in)
         saved = x.new_empty(groups, rows if keep else 0, 4 * size)
-        weights, both, n_part = (w_first, w_in, w_hidden, w_last), slice(2 * size), slice(2 * size, None)
-        inside, outside = b_hidden[:, 0], b_in[:, 0]
-        gates = th.cat((inside[:, both] + outside[:, both], outside[:, n_part], inside[:, n_part]), 1)
-        biases = b_first[:, 0].contiguous(), gates, b_last[:, 0].contiguous()
+        weights = w_first, w_in, w_hidden, w_last
+        biases = [b[:, 0].contiguous() for b in (b_first, b_in, b_hidden, b_last)]
         passed = (arrays(some) for some in (weights, biases, (x, ones, h_0)))
         parts = parts_for(rows * sum(w.numel() for w in weights), int(counts[0]))
         share(kernels.forward, parts, counts, *passed, arrays((out, hidden, features, saved)))
@@ -92,7 +91,7 @@ class _Recurrent(th.autograd.Function):
         d_bias = d_bias.unsqueeze(1)
         cell = d_in, d_bias[..., size:], d_hidden.roll(-size, -1), d_bias[..., : 3 * size].roll(-size, -1)
         return (
-            *(d_x if wanted else None, None, d_h, d_first, d_layer, *cell),
+            *(d_x if wanted else None, None, d_h if ctx.needs_input_grad[2] else None, d_first, d_layer, *cell),
             *(d_last.transpose(1, 2), d_out.unsqueeze(1), None, None),
         )
 
@@ -104,24 +103,30 @@ def _sizes(w_in: Tensor) -> tuple[int, int, int]:
 
 
 def recurrent(
-    given: Packed, counts: Sequence[int], h_0: Tensor, cell: Cell, first: Layer | None = None, last: Layer | None = None
+    given: Packed,
+    counts: Sequence[int],
+    h_0: Tensor | None,
+    cell: Cell,
+    first: Layer | None = None,
+    last: Layer | None = None,
 ) -> Tensor:
     """States `[G,P,H]` of every step, or the output layer's results `[G,P,F]`.
 
     Args:
         given: inputs; without an input layer, numbers alone and for every group.
         counts: rows of every step, never increasing, sum P.
-        h_0: state before the first step, `[G,counts[0],H]`.
+        h_0: state before the first step, `[G,counts[0],H]`; None: zeros.
         cell: the GRU.
         first: the input layer, whose results go through a ReLU; its inputs get no gradient.
         last: the output layer.
     """
-    groups, size = len(h_0), h_0.shape[2]
+    groups, size = cell[2].shape[:2]
+    h_0 = given.x.new_empty(groups, 0, size) if h_0 is None else h_0
     none = (h_0.new_empty(groups, 0, 0), h_0.new_empty(groups, 1, 0))
     if first is not None and given.x.requires_grad:
         raise ValueError("inputs of the input layer get no gradient here: use the layers one by one")
     x = given.x if first is not None else given.x.expand(groups, -1, -1)
     weights = (*(first or none), *cell, *(last or (h_0.new_empty(groups, size, 0), none[1])))
     keep = th.is_grad_enabled() and any(y.requires_grad for y in (x, h_0, *weights))
-    out: Tensor = _Recurrent.apply(x, given.ones, h_0, *weights, np.array(counts, np.int64), keep)
+    out: Tensor = node(_Recurrent, x, given.ones, h_0, *weights, np.array(counts, np.int64), keep)
     return out

@@ -15,7 +15,7 @@ import numba as nb
 import numpy as np
 
 from modules.compiled import cached, cleared
-from modules.dense_kernels import add_at_places, add_block, add_rows, affine, through_relu
+from modules.dense_kernels import SAME, add_at_places, add_block, add_rows, affine, sole, through_relu, through_sole
 from modules.gru_kernels import kept_gates, last_gates, through_gates
 from modules.tiles import PAD, further, multiply, multiply_plus
 
@@ -40,6 +40,20 @@ def _mine(part, counts):  # type: ignore[no-untyped-def]
 
 
 @nb.njit
+def _join_biases(of_inputs, of_states, out):  # type: ignore[no-untyped-def]
+    """`out [4H]`: of r, z and n from outside of r's reach, of n from within; both given ones are `[3H]`: r, z, n."""
+    size = len(out) // 4
+    for k in range(size):
+        out[k], out[size + k] = of_inputs[k] + of_states[k], of_inputs[size + k] + of_states[size + k]
+        out[2 * size + k], out[3 * size + k] = of_inputs[2 * size + k], of_states[2 * size + k]
+
+
+@nb.njit(inline="always")
+def _matrix(weight):  # type: ignore[no-untyped-def]
+    return weight.reshape(-1), 0, weight.shape[1]
+
+
+@nb.njit
 def _block(rows):  # type: ignore[no-untyped-def]
     """Rows of each block, all nearly the same, at most ROWS."""
     blocks = max(1, (rows + ROWS - 1) // ROWS)
@@ -50,11 +64,16 @@ def _block(rows):  # type: ignore[no-untyped-def]
 def _products(rows, source, past, cell, block, size, ahead):  # type: ignore[no-untyped-def]
     """Of `source [R,X]` and states before, `past [R,H]`, into `block [R,4H]`, biases included.
 
-    x W + h W of r and z, x W of n, h W of n. `source` and `block` are (memory, first place, distance of rows).
+    x W + h W of r and z, x W of n, h W of n. `source` and `block` are (memory, first place, distance of rows), `past`
+    (memory, first place, whether all are zeros).
     """
-    (w_in, w_hidden, bias), (x, x_0, n_in), (h, h_0), (memory, first, apart) = cell, source, past, block
+    (w_in, w_hidden, bias), (x, x_0, n_in), (h, h_0, zeros), (memory, first, apart) = cell, source, past, block
     sizes, given = (rows, 3 * size, n_in), (x, x_0, n_in, 1)
     multiply_plus(sizes, given, (w_in, 0, 3 * size), block, (bias, 0, 0), False, ahead)
+    if zeros:
+        for m in range(rows):
+            SAME(size, ((bias, 3 * size),), ((memory, first + 3 * size + m * apart),))
+        return
     before, inside = (h, h_0, size, 1), (memory, first + 3 * size, apart)
     multiply((rows, 2 * size, size), before, (w_hidden, 0, 3 * size), block, True)
     multiply_plus((rows, size, size), before, (w_hidden, 2 * size, 3 * size), inside, (bias, 3 * size, 0), False)
@@ -84,26 +103,29 @@ def forward(part, counts, weights, biases, given, written):  # type: ignore[no-u
         counts: rows of every step.
         weights: (of the input layer `[G,D+J',X]`, where J' is what `ones` counts in; of the GRU's inputs `[G,X,3H]` and
             states `[G,H,3H]`, columns r, z, n; of the output layer `[G,H,F]`).
-        biases: (of the input layer `[G,X]`, of r, z, n outside of r's reach and n within `[G,4H]`, of the output
-            layer `[G,F]`).
+        biases: (of the input layer `[G,X]`, of the GRU's inputs `[G,3H]` and states `[G,3H]`, of the output layer
+            `[G,F]`).
         given: (inputs `[G,P,D]`; places of ones among the D+J' inputs, or -1, `[G,P,J]`; state before the first step
-            `[G,M,H]`); inputs and places may be `[1,P,...]`, the same for all groups.
+            `[G,M,H]`, M = 0: zeros); inputs and places may be `[1,P,...]`, the same for all groups.
         written: (outputs `[G,P,F]`; states `[G,P,H]`; and for `backward`: results of the input layer `[G,P,X]`; r, z, n
             and h W_n + b_n `[G,P,4H]`). Of P = 0 rows: not kept.
     """
-    (w_first, w_in, w_hidden, w_last), (b_first, b_gates, b_last) = weights, biases
+    (w_first, w_in, w_hidden, w_last), (b_first, b_in, b_hidden, b_last) = weights, biases
     (x, ones, h_0), (out, hidden, features, saved) = given, written
     (begin, end), n_in, size, width = _mine(part, counts), w_in.shape[1], w_hidden.shape[1], w_last.shape[2]
     kept, block = hidden.shape[1] > 0, (np.empty(ROWS * (4 * size + PAD), F), 0, 4 * size + PAD)
     layer, states = np.empty(ROWS * n_in, F), np.empty(0 if kept else 2 * (end - begin) * size, F)
+    zeros, joined = np.zeros(ROWS * size, F), np.empty(4 * size, F)
     for g in range(len(h_0)):
         member, start, previous = min(g, len(x) - 1), 0, 0
-        inputs, cell = x[member].reshape(-1), (w_in[g].reshape(-1), w_hidden[g].reshape(-1), b_gates[g])
+        _join_biases(b_in[g], b_hidden[g], joined)
+        inputs, cell = x[member].reshape(-1), (w_in[g].reshape(-1), w_hidden[g].reshape(-1), joined)
         for t in range(len(counts)):
             # where the states of this step's rows begin, after it and before
             after, a_0 = (hidden[g].reshape(-1), start) if kept else (states, (t % 2) * (end - begin) - begin)
             before, b_0 = (after, previous) if kept else (states, ((t + 1) % 2) * (end - begin) - begin)
             before, b_0 = (h_0[g].reshape(-1), 0) if t == 0 else (before, b_0)
+            none = t == 0 and h_0.shape[1] == 0
             last = min(end, counts[t])
             step = _block(last - begin)
             for first in range(begin, last, step):
@@ -117,9 +139,10 @@ def forward(part, counts, weights, biases, given, written):  # type: ignore[no-u
                     into = (source, s_0, n_in)
                     affine((rows, x.shape[2]), read, places, (w_first[g], b_first[g]), into, True, ahead)
                     ahead = further(ahead, (rows, n_in))
-                past, new = (before, (b_0 + first) * size), (after, (a_0 + first) * size)
+                past = (zeros, 0, True) if none else (before, (b_0 + first) * size, False)
+                new = (after, (a_0 + first) * size)
                 _products(rows, (source, s_0, n_in), past, cell, block, size, ahead)
-                _new_states(rows, block, past, new, (saved[g].reshape(-1), here), size)
+                _new_states(rows, block, past[:2], new, (saved[g].reshape(-1), here), size)
                 if width > 0:
                     of_last, target = (w_last[g].reshape(-1), 0, width), (out[g].reshape(-1), here * width, width)
                     sizes, bias = (rows, width, size), (b_last[g], 0, 0)
@@ -140,13 +163,20 @@ def _old_states(rows, carry, saved, past, block, sums):  # type: ignore[no-untyp
 
 
 @nb.njit(inline="always")
-def _from_outputs(rows, grad, weight, after, carry, sums):  # type: ignore[no-untyped-def]
-    """Through the output layer: gradients `grad [R,F]` to those of states `carry [R,H]`, added to, weights, biases."""
+def _from_outputs(rows, grad, weight, after, carry, sums, columns):  # type: ignore[no-untyped-def]
+    """Through the output layer: gradients `grad [R,F]` to those of states `carry [R,H]`, added to, weights, biases.
+
+    Returns whether none of the states has a gradient, then.
+    """
     (d_out, d_0, width), (states, s_0), (carries, c_0, size), (of_weight, of_bias) = grad, after, carry, sums
-    multiply((rows, size, width), (d_out, d_0, width, 1), weight, (carries, c_0, size), True)
     total = (of_weight.reshape(-1), 0, size)
-    multiply((width, size, rows), (d_out, d_0, 1, width), (states, s_0, size), total, True)
     add_rows(rows, grad, of_bias)
+    if sole(rows, grad, width, columns):
+        through_sole(rows, grad, columns, weight, (states, s_0, size), total, (carry, True))
+        return columns[:rows].max() < 0 and not carries[c_0 : c_0 + rows * size].any()
+    multiply((rows, size, width), (d_out, d_0, width, 1), weight, (carries, c_0, size), True)
+    multiply((width, size, rows), (d_out, d_0, 1, width), (states, s_0, size), total, True)
+    return False
 
 
 @nb.njit(inline="always")
@@ -154,12 +184,14 @@ def _into_cell(rows, within, known, sums, ahead):  # type: ignore[no-untyped-def
     """Gradients of the GRU's weights, added to `sums` (of its inputs', of its states').
 
     `within` is (memory, first place, distance of rows) of the gradients of n, r, z, n; `known` (the states before, the
-    inputs), each (memory, first place, row's length); `ahead` (of the first product, of the second).
+    inputs), each (memory, first place, row's length), and whether all states before are zeros; `ahead` (of the first
+    product, of the second).
     """
-    ((past, p_0, size), (source, s_0, n_in)), (d_in, d_hidden) = known, sums
+    ((past, p_0, size), (source, s_0, n_in), none), (d_in, d_hidden) = known, sums
     outside = (within[0], within[1] + size, within[2])
     of_hidden, of_in = (d_hidden.reshape(-1), 0, 3 * size), (d_in.reshape(-1), 0, 3 * size)
-    multiply((size, 3 * size, rows), (past, p_0, 1, size), within, of_hidden, True, ahead[0])
+    if not none:
+        multiply((size, 3 * size, rows), (past, p_0, 1, size), within, of_hidden, True, ahead[0])
     multiply((n_in, 3 * size, rows), (source, s_0, 1, n_in), outside, of_in, True, ahead[1])
 
 
@@ -193,7 +225,7 @@ def backward(part, counts, weights, known, grad, written, sums):  # type: ignore
         known: (inputs, places of ones, state before the first step, states, results of the input layer, gates).
         grad: of the outputs `[G,P,F]`; of the states `[G,P,H]` if there is no output layer.
         written: (gradients of the GRU's inputs `[G,P,X]` where there is no input layer; P = 0 rows: not asked for; of
-            the state before the first step `[G,M,H]`, zeros in).
+            the state before the first step `[G,counts[0],H]`, zeros in; no one's gradient where M = 0).
         sums: written, one for each part: (of the input layer's weights, `[parts,G,X,D]` and for the ones
             `[parts,G,J',X]`, its biases `[parts,G,X]`; of the GRU's input weights `[parts,G,X,3H]`, its state weights
             `[parts,G,H,3H]` with columns n, r, z, its biases `[parts,G,4H]` in the order n, r, z, n outside of r; of
@@ -203,37 +235,38 @@ def backward(part, counts, weights, known, grad, written, sums):  # type: ignore
     (begin, end), number, n_in, size = _mine(part, counts), part[0], sums[3].shape[2], hidden.shape[2]
     cleared(number, sums)
     apart, layered, width, given = 4 * size + PAD, sums[0].shape[2] > 0, w_last.shape[1], x.shape[2]
-    memory, d_layer = np.empty(ROWS * apart, F), np.empty(ROWS * (n_in + PAD), F)
-    within, outside = (memory, 0, apart), (memory, size, apart)
+    memory, d_layer, columns = np.empty(ROWS * apart, F), np.empty(ROWS * (n_in + PAD), F), np.empty(ROWS, np.int64)
+    within, outside, zeros = (memory, 0, apart), (memory, size, apart), np.zeros(ROWS * size, F)
     for g in range(len(hidden)):
         member, start, states = min(g, len(x) - 1), hidden.shape[1], hidden[g].reshape(-1)
         inputs, carries, outputs = x[member].reshape(-1), d_h[g].reshape(-1), grad[g].reshape(-1)
         source = features[g].reshape(-1) if layered else inputs
-        of_in, of_last = (w_in[g].reshape(-1), 0, w_in.shape[2]), (w_last[g].reshape(-1), 0, w_last.shape[2])
-        of_hidden = w_hidden[g].reshape(-1), 0, w_hidden.shape[2]
+        of_in, of_last, of_hidden = _matrix(w_in[g]), _matrix(w_last[g]), _matrix(w_hidden[g])
         for t in range(len(counts) - 1, -1, -1):
             start -= counts[t]
             past = h_0[g].reshape(-1) if t == 0 else states[(start - counts[t - 1]) * size : start * size]
-            last = min(end, counts[t])
-            step = _block(last - begin)
+            last, none, step = min(end, counts[t]), t == 0 and h_0.shape[1] == 0, _block(min(end, counts[t]) - begin)
             for first in range(begin, last, step):
                 rows, here = min(step, last - first), start + first
                 if width > 0:
                     d_out, of_outputs = (outputs, here * width, width), (sums[6][number, g], sums[7][number, g])
-                    carry_in = carries, first * size, size
-                    _from_outputs(rows, d_out, of_last, (states, here * size), carry_in, of_outputs)
+                    carry_in, after = (carries, first * size, size), (states, here * size)
+                    if _from_outputs(rows, d_out, of_last, after, carry_in, of_outputs, columns) and d_x.shape[1] == 0:
+                        continue
                 else:
                     add_block(rows, size, (outputs, here * size, size), (carries, first * size, size))
                 known_gates, carry = (saved[g].reshape(-1), here), (carries, first * size)
-                _old_states(rows, carry, known_gates, (past, first * size), within, sums[5][number, g])
-                multiply((rows, size, 3 * size), (*within, 1), of_hidden, (*carry, size), True)
+                old, o_0 = (zeros, 0) if none else (past, first * size)
+                _old_states(rows, carry, known_gates, (old, o_0), within, sums[5][number, g])
+                if not none:
+                    multiply((rows, size, 3 * size), (*within, 1), of_hidden, (*carry, size), True)
                 following = here + rows if first + step < last else start - (counts[t - 1] if t > 0 else 0) + begin
                 read_next, known_next = (inputs, following * given), (saved[g].reshape(-1), following * 4 * size)
-                known_rows, of_cell = (past, first * size, size), (sums[3][number, g], sums[4][number, g])
-                _into_cell(rows, within, (known_rows, (source, here * n_in, n_in)), of_cell, (read_next, known_next))
+                cell_in, of_cell = (source, here * n_in, n_in), (sums[3][number, g], sums[4][number, g])
+                _into_cell(rows, within, ((old, o_0, size), cell_in, none), of_cell, (read_next, known_next))
                 if layered:
-                    result = (source, here * n_in, n_in, d_layer)
-                    read = (inputs, here * given, given, ones[member, here : here + rows])
+                    result, places = (source, here * n_in, n_in, d_layer), ones[member, here : here + rows]
+                    read = (inputs, here * given, given, places)
                     totals = (sums[0][number, g], sums[1][number, g], sums[2][number, g])
                     rest = further(known_next, (n_in, 3 * size))
                     _into_layer(rows, outside, (3 * size, of_in), result, read, totals, rest)

@@ -13,6 +13,7 @@ import torch as th
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from modules.nodes import node
 from utils.threads import takes_kernels
 
 
@@ -36,7 +37,7 @@ def at_steps(x: Tensor, steps: slice) -> Tensor:
     """`x[:, steps]` of `x [B,T,...]`; its gradient's memory, too, is time first."""
     first, last, by = steps.indices(x.shape[1])
     if takes_kernels(x) and x.requires_grad and by == 1 and first < last:
-        out: Tensor = _AtSteps.apply(x, first, last)
+        out: Tensor = node(_AtSteps, x, first, last)
         return out
     return x.transpose(0, 1)[steps].transpose(0, 1)
 

@@ -151,7 +151,7 @@ def mixture(part, logits, avail, epsilon, outputs):  # type: ignore[no-untyped-d
     q, p, logs, width = plain.reshape(-1), probs.reshape(-1), log_probs.reshape(-1), logits.shape[1]
     uniform, rest, kept_sums = epsilon / F(width), ONE - epsilon, sums.reshape(-1)
     flags, columns, flat = np.zeros(width * BLOCK, F), np.zeros(width * BLOCK, F), np.empty(width * BLOCK, F)
-    top, scale, begin, end = np.empty(BLOCK, F), np.empty(BLOCK, F), *mine(part, len(plain))
+    top, scale, (begin, end) = np.empty(BLOCK, F), np.empty(BLOCK, F), mine(part, len(plain))
     for first in range(begin * BLOCK, end * BLOCK, BLOCK):
         rows, at = min(BLOCK, len(logits) - first), first * width
         turn((rows, width), (x, at, width), (columns, 0, BLOCK))

@@ -34,9 +34,14 @@ def turned(weights: Sequence[Tensor], shifts: Sequence[int] | None = None, pad: 
     return outs
 
 
-def beside(weights: Sequence[Tensor], n_in: int) -> Tensor:
-    """The transposes of `weights [O,I']` side by side, of the first I of their I' columns: `[I, sum of O]`."""
+def beside(weights: Sequence[Tensor], columns: slice, multiple: int = 1) -> Tensor:
+    """The transposes of `weights [O,I']` side by side, of I of their columns: `[I, sum of O]`.
+
+    Rows are a `multiple` of so many numbers apart; what lies after the last weight's is not set.
+    """
     matrices = [weight.contiguous() for weight in weights]
-    out = matrices[0].new_empty(n_in, sum(map(len, matrices)))
-    share(turned_kernels.turn_beside, parts_for(COST * out.numel()), arrays(matrices), out.numpy())
+    first, last, _ = columns.indices(matrices[0].shape[1])
+    width = sum(weight.shape[0] for weight in matrices)
+    out = matrices[0].new_empty(last - first, -(-width // multiple) * multiple)
+    share(turned_kernels.turn_beside, parts_for(COST * out.numel()), arrays(matrices), first, out.numpy())
     return out

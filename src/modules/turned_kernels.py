@@ -33,12 +33,12 @@ def turn(part, given, shifts, written):  # type: ignore[no-untyped-def]
 
 
 @cached
-def turn_beside(part, matrices, out):  # type: ignore[no-untyped-def]
-    """`out [I,O]`: side by side the transposes of `matrices`, of the first I columns of each; O is their rows' number.
+def turn_beside(part, matrices, first, out):  # type: ignore[no-untyped-def]
+    """`out [I,O'>=O]`: side by side the transposes of `matrices`, of I columns of each from `first` on; O their rows.
 
     `part`: see `utils/threads.py`.
     """
-    columns, beside = mine(part, len(out)), 0
+    (begin, end), beside = mine(part, len(out)), 0
     for k in range(len(matrices)):
-        _turn(matrices[k], columns, out, columns[0], beside)
+        _turn(matrices[k], (first + begin, first + end), out, begin, beside)
         beside += len(matrices[k])

@@ -11,8 +11,10 @@ from collections.abc import Iterable
 import torch as th
 from torch import Tensor, nn
 
+from modules import clip_kernels
+from utils.threads import parts_of, share, takes_kernels
+
 ALIGN = 16  # elements: every parameter starts on a cache line of its own
-CLIP_EPS = 1e-6  # as in torch.nn.utils.clip_grad_norm_
 
 
 class FlatParameters:
@@ -59,6 +61,10 @@ class FlatParameters:
     def clip(self, largest: float) -> Tensor:
         """Scale `vector.grad` down to the norm `largest`; returns its norm before."""
         assert self.vector.grad is not None
+        if takes_kernels(self.vector):
+            norm = th.empty(())
+            share(clip_kernels.clip, parts_of(1), self.vector.grad.numpy(), float(largest), norm.view(1).numpy())
+            return norm
         norm = th.linalg.vector_norm(self.vector.grad)
-        self.vector.grad.mul_((largest / (norm + CLIP_EPS)).clamp(max=1.0))
+        self.vector.grad.mul_((largest / (norm + clip_kernels.EPS)).clamp(max=1.0))
         return norm

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch as th
 from torch import Tensor
 
@@ -16,12 +18,13 @@ def valid_mask(filled: Tensor) -> Tensor:
     return filled[:, 1:].to(th.float32)
 
 
-def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
+def masked_mean(x: Tensor, mask: Tensor, keep: int = 0) -> Tensor:
     """Mean of `x` where mask is 1.
 
     Args:
         x: `[...,B,T,N]` or `[...,B,T,1]`; leading ensemble axes are averaged over.
         mask: `[B,T,1]`, zeros and ones.
+        keep: so many leading axes of `x` are not averaged over, those of the result.
 
     Raises:
         ValueError: if the ranks cannot mean the same axes (a silent broadcast is the commonest masking bug).
@@ -29,4 +32,5 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     if mask.dim() != RANK or x.dim() < RANK or x.shape[-3:-1] != mask.shape[:2]:
         raise ValueError(f"masked_mean: x {list(x.shape)} does not fit mask {list(mask.shape)}")
     kept = th.where(mask > 0, x, 0.0)  # 0 * nan would be nan
-    return kept.sum() / (mask.sum().clamp(min=1.0) * (x.numel() / mask.numel()))
+    total = kept.flatten(keep).sum(-1) if keep else kept.sum()
+    return total / (mask.sum().clamp(min=1.0) * (x.numel() / mask.numel() / math.prod(x.shape[:keep])))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import cache
+from functools import cache, lru_cache
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ def takes_kernels(x: th.Tensor) -> bool:
 
     Not where `torch.compile` looks on, which cannot see into them.
     """
-    return x.device.type == "cpu" and x.dtype == th.float32 and not th.compiler.is_compiling()
+    return x.is_cpu and x.dtype == th.float32 and not th.compiler.is_compiling()
 
 
 @cache
@@ -58,7 +58,11 @@ def parts_for(work: int, rows: int | None = None) -> Parts:
 
     The more work, the more parts, if that leaves SMALLEST of its `rows` to the last ones.
     """
-    threads = th.get_num_threads() if work >= WORTH_A_THREAD and _openmp() is not None else 1
+    return _parts_for(work, rows, th.get_num_threads() if work >= WORTH_A_THREAD and _openmp() is not None else 1)
+
+
+@lru_cache(maxsize=1024)
+def _parts_for(work: int, rows: int | None, threads: int) -> Parts:
     if threads == 1:
         return parts_of(1)
     least_rows = {sizes: SMALLEST * threads * sum(sizes) // min(sizes) for _, sizes in SIZES}

@@ -39,6 +39,21 @@ def test_values_of_chosen_actions_and_their_gradient(n_actions, order):
         assert th.equal(ours.grad, theirs.grad)
 
 
+@pytest.mark.parametrize("steps", [slice(-1), slice(1, None), slice(1, 3), slice(5), slice(0, 4, 2)], ids=str)
+@pytest.mark.parametrize("order", LAYOUTS.values(), ids=LAYOUTS)
+def test_values_at_some_steps(steps, order):
+    """Exact; at the other steps the gradient is 0."""
+    values, _ = inputs(9, order)
+    ours, theirs = values.clone().requires_grad_(), values.clone().requires_grad_()
+    actions = th.randint(9, (*values[:, steps].shape[:-1], 1))
+    out, expected = taken(ours, actions, steps), theirs[:, steps].gather(-1, actions).squeeze(-1)
+    assert th.equal(out, expected)
+    weight = th.randn(out.shape)
+    (out * weight).sum().backward()
+    (expected * weight).sum().backward()
+    assert th.equal(ours.grad, theirs.grad)
+
+
 @pytest.mark.parametrize("n_actions", [1, 2, 9, 70])
 @pytest.mark.parametrize("order", LAYOUTS.values(), ids=LAYOUTS)
 def test_the_best_available_action(n_actions, order):

@@ -20,23 +20,26 @@ def made(groups, shared, sizes, rows=ROWS):
     return x, weights, biases
 
 
-def results(tensors, groups, relu, cast):
-    """Output and all gradients."""
+def results(tensors, groups, relu, cast, chosen=False):
+    """Output and all gradients, of all results or of one in a row at most."""
     x, weights, biases = tensors
     x, *parameters = (y.to(cast).requires_grad_() for y in (x, *weights, *biases))
     out = chain(x.expand(groups, -1, -1), parameters[: len(weights)], parameters[len(weights) :], relu)
     factor = th.sin(th.arange(out.numel(), dtype=cast)).view(out.shape)
+    if chosen:
+        place = th.arange(out[..., 0].numel()).view(out.shape[:-1])
+        factor = factor * th.nn.functional.one_hot(place % out.shape[-1], out.shape[-1]) * (place % 4 > 0).unsqueeze(-1)
     return [out, *th.autograd.grad((out * factor).sum(), (x, *parameters))]
 
 
-@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize(("relu", "chosen"), [(False, False), (True, False), (False, True)])
 @pytest.mark.parametrize("sizes", [(39, 64, 64, 9), (7, 20, 70), (33, 1), (5, 3, 2, 18)])
 @pytest.mark.parametrize(("groups", "shared"), [(1, False), (2, True), (3, False)])
-def test_values_and_gradients(groups, shared, sizes, relu):
+def test_values_and_gradients(groups, shared, sizes, relu, chosen):
     """Outputs, and gradients of inputs (summed over groups that share them), weights and biases."""
     tensors = made(groups, shared, sizes)
     for single, double in zip(
-        *(results(tensors, groups, relu, cast) for cast in (th.float32, th.float64)), strict=True
+        *(results(tensors, groups, relu, cast, chosen) for cast in (th.float32, th.float64)), strict=True
     ):
         assert single.dtype == th.float32
         assert (single - double).abs().max() < 3e-6 * max(1.0, double.abs().max().item())

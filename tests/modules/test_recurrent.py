@@ -27,12 +27,24 @@ def some_inputs(space, spec=None):
     return agent_inputs(spec, obs, state, actions, space), build_inputs(spec, obs, state, last)
 
 
+def slopes(out, chosen):
+    """Gradients of outputs `[K,B,T,N,F]`: numbers; or one in a row at most, none at the last step."""
+    numbers = th.sin(th.arange(out.numel(), dtype=out.dtype)).view(out.shape)
+    if not chosen:
+        return numbers
+    place = th.arange(out[..., 0].numel()).view(out.shape[:-1])
+    mask = th.nn.functional.one_hot(place * 7 % 5, out.shape[-1]) * (place % 3 > 0).unsqueeze(-1)
+    mask[:, :, -1] = 0
+    return numbers * mask
+
+
+@pytest.mark.parametrize("chosen", [False, True], ids=["all", "chosen"])
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
 @pytest.mark.parametrize("space", [DISCRETE, CONTINUOUS], ids=["ones", "numbers"])
 @pytest.mark.parametrize("shared", [True, False], ids=["shared", "own"])
 @pytest.mark.parametrize("trunk", [RNNTrunk, MLPTrunk])
 @pytest.mark.parametrize("ensemble", [1, 2])
-def test_networks_are_their_layers_one_by_one(trunk, shared, space, lengths, ensemble):
+def test_networks_are_their_layers_one_by_one(trunk, shared, space, lengths, ensemble, chosen):
     """Outputs and all gradients; each agent's own network has 40 rows a step, several blocks and parts at most."""
     inputs, at_once = some_inputs(space)
     net = Head(trunk(AgentShape(N_AGENTS, at_once.shape[-1], 8, shared, ensemble)), 6)
@@ -40,13 +52,26 @@ def test_networks_are_their_layers_one_by_one(trunk, shared, space, lengths, ens
     for cast, given in ((th.float32, inputs), (th.float64, at_once.double())):
         net.to(cast).zero_grad()
         out = net(given, rows)
-        (out * th.sin(th.arange(out.numel(), dtype=cast)).view(out.shape)).sum().backward()
+        (out * slopes(out, chosen)).sum().backward()
         results.append([out.detach(), *(weight.grad.clone() for weight in net.parameters())])
         with th.no_grad():
             th.testing.assert_close(net(given, rows), out, rtol=0.0, atol=0.0)  # nothing kept, the same result
     for single, double in zip(*results, strict=True):
         assert single.dtype == th.float32
         assert (single - double).abs().max() < 5e-6 * max(1.0, double.abs().max().item())
+
+
+def test_states_before_the_first_step():
+    """Zeros given as such are zeros not given; gradients, too."""
+    th.manual_seed(0)
+    x, counts, results = th.randn(1, 900, 8), [300, 300, 300], []
+    cell = [th.randn(1, *shape, requires_grad=True) for shape in ((8, 24), (1, 24), (8, 24), (1, 24))]
+    last, weight = (th.randn(1, 8, 3), th.randn(1, 1, 3)), th.randn(1, 900, 3)
+    for h_0 in (None, th.zeros(1, 300, 8)):
+        out = recurrent(numbers_alone(x), counts, h_0, tuple(cell), last=last)
+        results.append([out, *th.autograd.grad((out * weight).sum(), cell)])
+    for one, other in zip(*results, strict=True):
+        th.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
 
 
 def test_missing_ones_add_nothing():

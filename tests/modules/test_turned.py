@@ -18,9 +18,14 @@ def test_transposes(sizes):
 
 
 def test_transposes_side_by_side():
-    """Of the first columns of each."""
+    """Of some columns of each; with gaps after the rows if asked for."""
     weights = [th.randn(rows, columns) for rows, columns in ((4, 50), (40, 50), (1, 60), (33, 47))]
-    assert th.equal(beside(weights, 47), th.cat([weight[:, :47] for weight in weights]).t())
+    for columns in (slice(47), slice(30), slice(5, 47), slice(47, 47)):
+        expected = th.cat([weight[:, columns] for weight in weights]).t()
+        assert th.equal(beside(weights, columns), expected)
+        padded = beside(weights, columns, 16)
+        assert padded.shape[1] == 80
+        assert th.equal(padded[:, :78], expected)
 
 
 def test_several_at_once_with_gaps_and_moved_rows():

@@ -93,8 +93,7 @@ class RNNTrunk(Trunk):
             outputs: Tensor = head(self.body(self.first(given, relu=True), counts, None))
             return outputs
         first, last = ((layer.weight, layer.bias) for layer in (self.first, head))
-        hidden = first[0].new_zeros(self.axis.groups, counts[0], self.shape.hidden_dim)
-        return recurrent(given, counts, hidden, self.rnn.cell, first, last)
+        return recurrent(given, counts, None, self.rnn.cell, first, last)
 
 
 class MLPTrunk(Trunk):

@@ -21,8 +21,10 @@ from modules.dense import tall
 from modules.layers import MLP, mlp, side_by_side
 from modules.mixers import igo_kernels
 from modules.mixers.mixer import Mixer, MixerShape
+from modules.nodes import node
 from modules.part_sums import PartSums
-from modules.turned import beside, in_rows
+from modules.tiles import LINE
+from modules.turned import beside
 from utils.errors import UserError
 from utils.threads import parts_for, share
 
@@ -124,30 +126,28 @@ class _HeadMixer(th.autograd.Function):
         q, v, state, ones = (x.contiguous() for x in (q, v, state, ones))
         (members, rows, _), count = q.shape, len(layers) // 2
         key, agents, action, units, last = (layers[k:count:5] for k in range(5))
-        each = zip(key, agents, action, units, strict=True)
-        first = beside([weight for some in each for weight in some], state.shape[1])
-        taken = th.cat([of_joint[:, state.shape[1] :] for of_joint in action])
-        biases = [x for k in range(members) for x in layers[count + 5 * k : count + 5 * k + 4]], layers[count + 4 :: 5]
-        weights = first, in_rows(taken.t().unsqueeze(0)).squeeze(0), th.cat(last)
-        parts = parts_for(rows * weights[0].numel())
-        layer = q.new_empty(rows if keep else igo_kernels.ROWS * len(parts), weights[0].shape[1])
-        given, out = (state, ones, q, v), q.new_empty(members, rows)
-        passed = arrays(given), arrays(weights), arrays([th.cat(list(some)) for some in biases])
-        share(igo_kernels.forward, parts, len(key[0]), *passed, layer.numpy(), out.numpy())
-        ctx.save_for_backward(state, ones, q, v, layer, weights[2])
-        ctx.sizes = len(key[0]), len(taken) // members, taken.shape[1], len(units[0])
+        each = [weight for some in zip(key, agents, action, units, strict=True) for weight in some]
+        first, taken = beside(each, slice(state.shape[1]), LINE), beside(action, slice(state.shape[1], None))
+        b_first = [x for k in range(members) for x in layers[count + 5 * k : count + 5 * k + 4]]
+        parts, every = parts_for(rows * first.numel()), sum(weight.shape[0] for weight in each)
+        layer, out = q.new_empty(rows if keep else igo_kernels.ROWS * len(parts), every), q.new_empty(members, rows)
+        weights, biases = (*arrays((first, taken)), arrays(last)), (arrays(b_first), arrays(layers[count + 4 :: 5]))
+        passed = arrays((state, ones, q, v)), weights, biases, layer.numpy(), out.numpy()
+        share(igo_kernels.forward, parts, key[0].shape[0], *passed)
+        ctx.save_for_backward(state, ones, q, v, layer, *last)
+        ctx.sizes = key[0].shape[0], action[0].shape[0], taken.shape[0], units[0].shape[0]
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        *known, last = ctx.saved_tensors
+        known, last = ctx.saved_tensors[:5], ctx.saved_tensors[5:]
         (state, _, q, _, layer), (n_heads, count, joint, n_units) = known, ctx.sizes
-        every, members = layer.shape[1], len(q)
-        parts = parts_for(2 * len(state) * every * state.shape[1])
+        every, members = layer.shape[1], len(last)
+        parts = parts_for(2 * state.shape[0] * every * state.shape[1])
         shapes = (every, state.shape[1]), (joint, members * count), (members, n_units), (every,), (members,)
         sums, d_q = PartSums(parts, shapes), th.empty_like(q)
-        passed = arrays(known), last.numpy(), grad.contiguous().numpy(), d_q.numpy(), sums.arrays
+        passed = arrays(known), arrays(last), grad.contiguous().numpy(), d_q.numpy(), sums.arrays
         share(igo_kernels.backward, parts, n_heads, *passed)
         first, taken, d_last, b_first, b_last = sums.total()
         sizes, weights, biases = [n_heads, count, count, n_units], [], []
@@ -218,7 +218,7 @@ def _together(mixers: Sequence[Any], utilities: Tensor, state: Tensor, ones: Ten
     every = [*(layer.weight for layer in layers), *(layer.bias for layer in layers)]
     keep = th.is_grad_enabled() and any(x.requires_grad for x in (utilities, *every))
     given = (*(x.flatten(1, 2) for x in (utilities, baseline.detach())), *(x.flatten(0, 1) for x in (state, ones)))
-    out: Tensor = _HeadMixer.apply(keep, *given, *every)
+    out: Tensor = node(_HeadMixer, keep, *given, *every)
     return out.view(*utilities.shape[:-1], 1)
 
 

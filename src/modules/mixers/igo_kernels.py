@@ -11,9 +11,10 @@ import numba as nb
 import numpy as np
 
 from modules.compiled import cached, cleared, mine
-from modules.dense_kernels import PLUS, RELU, ROWS, SAME, add_rows
+from modules.dense_kernels import PLUS, RELU, ROWS, SAME, add_rows, one_after_the_other
 from modules.gru_kernels import sigmoid
 from modules.lanes import Lane, elementwise, folded
+from modules.row_sums import sum_rows
 from modules.tiles import multiply, multiply_plus
 
 F = np.float32
@@ -37,17 +38,18 @@ _OF_WEIGHT = elementwise(lambda q, v, d: ((q - v) * d,))
 
 
 @nb.njit(inline="always")
-def _taken(ones, weight, out, size):  # type: ignore[no-untyped-def]
-    """Add to `out` what a row's joint action, `ones [N,J]`, makes of `weight`.
+def _taken(ones, weight, firsts):  # type: ignore[no-untyped-def]
+    """Where the rows of a weight begin that a row's joint action, `ones [N,J]`, picks, into `firsts [NJ]`; how many.
 
-    These are (memory, first place), the weight's with the distance of its rows and how many rows an agent has.
+    `weight` is (place of the first one, distance of rows, how many an agent has).
     """
-    (memory, w_0, apart, n_actions), sums = weight, out
+    (w_0, apart, n_actions), count = weight, 0
     for i in range(len(ones)):
         for j in range(ones.shape[1]):
             if ones[i, j] >= 0:
-                place = w_0 + (i * n_actions + ones[i, j]) * apart
-                PLUS(size, (sums, (memory, place)), (sums,))
+                firsts[count] = w_0 + (i * n_actions + ones[i, j]) * apart
+                count += 1
+    return count
 
 
 @cached
@@ -58,36 +60,32 @@ def forward(part, n_heads, given, weights, biases, layer, out):  # type: ignore[
         part: see `utils/threads.py`.
         n_heads: P.
         given: (states `[R,S]`; places of ones among each agent's U, -1 for none, `[R,N,J]`; q and v `[K,R,N]`).
-        weights: (the first maps `[S,KW]`; the joint action's share of c_pi `[NU,KC]`; the last map of V `[K,E]`).
-        biases: of the first maps `[KW]`, of the last one of V `[K]`.
+        weights: (the first maps `[S,KW'>=KW]`; the joint action's share of c_pi `[NU,KC]`; the last maps of V, K times
+            `[1,E]`).
+        biases: of the first maps one by one, of the last ones of V, K times `[1]`.
         layer: written: k_p, the sigmoids of a_pi and c_pi, the units of V after their ReLU, `[R,KW]`; or memory of
             ROWS rows for every part, not kept then.
         out: written.
     """
-    (state, ones, q, v), (w_first, w_taken, w_last), (b_first, b_last) = given, weights, biases
-    (members, n_rows, n_agents), (inner, every), units = q.shape, w_first.shape, w_last.shape[1]
-    count, width, n_actions = n_heads * n_agents, every // members, len(w_taken) // n_agents
-    memory, of_q, of_v, last = layer.reshape(-1), q.reshape(-1), v.reshape(-1), w_last.reshape(-1)
-    weight = np.empty(n_agents, F)
+    (state, ones, q, v), (w_first, w_taken, w_last), (b_firsts, b_last) = given, weights, biases
+    (members, n_rows, n_agents), inner, every, units = q.shape, len(w_first), layer.shape[1], w_last[0].shape[1]
+    count, width, n_actions, apart = n_heads * n_agents, every // members, len(w_taken) // n_agents, w_first.shape[1]
+    memory, of_q, of_v, of_taken = layer.reshape(-1), q.reshape(-1), v.reshape(-1), w_taken.reshape(-1)
+    weight, b_first, firsts = np.empty(n_agents, F), np.empty(every, F), np.empty(n_agents * ones.shape[2], np.int64)
+    one_after_the_other(b_firsts, b_first)
     begin, end = mine(part, n_rows)
     for start in range(begin, end, ROWS):
         rows, here = min(ROWS, end - start), start if len(layer) == n_rows else part[0] * ROWS
         states, target = (state.reshape(-1), start * inner, inner, 1), (memory, here * every, every)
-        multiply_plus(
-            (rows, every, inner),
-            states,
-            (w_first.reshape(-1), 0, every),
-            target,
-            (b_first, 0, 0),
-            False,
-            (state.reshape(-1), (start + rows) * inner),
-        )
+        sizes, maps, ahead = (rows, every, inner), (w_first.reshape(-1), 0, apart), (start + rows) * inner
+        multiply_plus(sizes, states, maps, target, (b_first, 0, 0), False, (state.reshape(-1), ahead))
         for number in range(rows * members):
             m, k = number // members, number % members
             at, r = (here + m) * every + k * width, start + m
             gates, values, own = at + n_heads, at + n_heads + 2 * count, (k * n_rows + r) * n_agents
-            taken = (w_taken.reshape(-1), k * count, members * count, n_actions)
-            _taken(ones[r], taken, (memory, gates + count), count)
+            picked = _taken(ones[r], (k * count, members * count, n_actions), firsts)
+            joint = ((memory, gates + count),)
+            sum_rows(count, joint, (of_taken, firsts, picked), joint)
             _SIGMOID(2 * count, ((memory, gates),), ((memory, gates),))
             RELU(units, ((memory, values),), ((memory, values),))
             weight[:] = ZERO
@@ -95,7 +93,7 @@ def forward(part, n_heads, given, weights, biases, layer, out):  # type: ignore[
                 gate, key = gates + p * n_agents, abs(memory[at + p])
                 _GATED(n_agents, ((weight, 0), (memory, gate), (memory, gate + count), key), ((weight, 0),))
             mixed = _MIXED(n_agents, ((of_q, own), (of_v, own), (weight, 0)), ())
-            out[k, r] = mixed + _DOT(units, ((memory, values), (last, k * units)), ()) + b_last[k]
+            out[k, r] = mixed + _DOT(units, ((memory, values), (w_last[k].reshape(-1), 0)), ()) + b_last[k][0]
 
 
 @cached
@@ -106,7 +104,7 @@ def backward(part, n_heads, known, w_last, grad, d_q, sums):  # type: ignore[no-
         part: see `utils/threads.py`.
         n_heads: P.
         known: (states, places of ones, q, v, and what `forward` kept).
-        w_last: the last map of V `[K,E]`.
+        w_last: the last maps of V, K times `[1,E]`.
         grad: of the outputs.
         d_q: written, `[K,R,N]`.
         sums: written, one for each part: of the weights (the first maps, transposed, `[parts,KW,S]`; the joint
@@ -114,9 +112,9 @@ def backward(part, n_heads, known, w_last, grad, d_q, sums):  # type: ignore[no-
     """
     (state, ones, q, v, layer), number = known, part[0]
     cleared(number, sums)
-    (members, n_rows, n_agents), (inner, every), units = q.shape, (state.shape[1], layer.shape[1]), w_last.shape[1]
+    (members, n_rows, n_agents), (inner, every), units = q.shape, (state.shape[1], layer.shape[1]), w_last[0].shape[1]
     count, width, n_actions = n_heads * n_agents, every // members, sums[1].shape[1] // n_agents
-    memory, of_q, of_v, last = layer.reshape(-1), q.reshape(-1), v.reshape(-1), w_last.reshape(-1)
+    memory, of_q, of_v = layer.reshape(-1), q.reshape(-1), v.reshape(-1)
     d, d_weight, d_last = np.empty(ROWS * every, F), np.empty(n_agents, F), sums[2][number].reshape(-1)
     of_taken, d_own = sums[1][number].reshape(-1), d_q.reshape(-1)
     begin, end = mine(part, n_rows)
@@ -133,7 +131,7 @@ def backward(part, n_heads, known, w_last, grad, d_q, sums):  # type: ignore[no-
                 given = (d_weight, 0), (memory, at + gate), (memory, at + gate + count), abs(key)
                 total = _THROUGH_HEAD(n_agents, given, ((d, to + gate), (d, to + gate + count)))
                 d[to + p] = total if key > ZERO else (-total if key < ZERO else ZERO)
-            of_units = (memory, at + values), (last, k * units), (d_last, k * units), g
+            of_units = (memory, at + values), (w_last[k].reshape(-1), 0), (d_last, k * units), g
             _THROUGH_UNITS(units, of_units, ((d, to + values), (d_last, k * units)))
             sums[4][number, k] += g
             for i in range(n_agents):

@@ -15,10 +15,12 @@ from modules.compiled import arrays
 from modules.layers import Linear, mlp
 from modules.mixers import qmix_kernels
 from modules.mixers.mixer import Mixer, MixerShape
+from modules.nodes import node
 from modules.part_sums import PartSums
-from modules.turned import in_rows
+from modules.turned import beside, turned
 from utils.threads import parts_for, share, takes_kernels
 
+MAPS = 4  # first maps: of the hypernetworks of w_1, w_2, v, b_1
 HYPER_HIDDEN = 64  # hidden units of the two weight hypernetworks, as in the second PyMARL release
 
 
@@ -44,15 +46,19 @@ class _Mixer(th.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, absolute: bool, keep: bool, utilities: Tensor, state: Tensor, *layers: Tensor) -> Tensor:
-        (q, states), count = (x.reshape(-1, x.shape[-1]).contiguous() for x in (utilities, state)), len(layers) // 2
-        weights, biases = [in_rows(w.t().unsqueeze(0)).squeeze(0) for w in layers[:count]], layers[count:]
-        parts = parts_for(len(q) * sum(w.numel() for w in weights))
-        rows, (first, of_1, of_2, of_v) = len(q) if keep else qmix_kernels.ROWS * len(parts), weights
-        kept = [q.new_empty(rows, size) for size in (first.shape[1], of_1.shape[1], len(of_v), len(of_v))]
-        out, given = q.new_empty(len(q)), (first, of_1, of_2, of_v.view(-1))
-        share(qmix_kernels.forward, parts, absolute, *map(arrays, ((q, states), given, biases, kept)), out.numpy())
-        ctx.save_for_backward(q, states, *kept, *layers[1:count])
-        ctx.absolute, ctx.shape = absolute, utilities.shape
+        q, states = (x.reshape(-1, x.shape[-1]).contiguous() for x in (utilities, state))
+        count = len(layers) // 2
+        (firsts, seconds), (of_firsts, of_seconds) = ((x[:MAPS], x[MAPS:]) for x in (layers[:count], layers[count:]))
+        w_1, w_2 = turned([w.contiguous().unsqueeze(0) for w in seconds[:2]])
+        given = beside(firsts, slice(states.shape[1])), w_1[0], w_2[0], seconds[2].view(-1)
+        parts = parts_for(q.shape[0] * sum(w.numel() for w in given))
+        rows, n_units = q.shape[0] if keep else qmix_kernels.ROWS * len(parts), seconds[2].shape[1]
+        kept = [q.new_empty(rows, size) for size in (given[0].shape[1], w_1.shape[2], n_units, n_units)]
+        out, biases = q.new_empty(q.shape[0]), (arrays(of_firsts), *arrays(of_seconds))
+        passed = arrays((q, states)), arrays(given), biases, arrays(kept), out.numpy()
+        share(qmix_kernels.forward, parts, absolute, *passed)
+        ctx.save_for_backward(q, states, *kept, *seconds)
+        ctx.absolute, ctx.shape, ctx.sizes = absolute, utilities.shape, [w.shape[0] for w in firsts]
         return out.view(*utilities.shape[:-1], 1)
 
     @staticmethod
@@ -62,14 +68,15 @@ class _Mixer(th.autograd.Function):
         (q, state, layer, *_), rows = known, grad.reshape(-1).contiguous()
         shapes = [(layer.shape[1], state.shape[1]), *(w.shape for w in (w_1, w_2)), w_v.shape[1:]]
         shapes += [(shape[0],) for shape in shapes[:3]] + [(1,)]
-        parts = parts_for(2 * len(q) * sum(math.prod(shape) for shape in shapes))
+        parts = parts_for(2 * q.shape[0] * sum(math.prod(shape) for shape in shapes))
         sums, d_q = PartSums(parts, shapes), th.empty_like(q)
         weights = arrays((w_1.contiguous(), w_2.contiguous(), w_v.reshape(-1)))
         passed = (ctx.absolute, arrays(known), weights, rows.numpy(), d_q.numpy(), sums.arrays)
         share(qmix_kernels.backward, parts, *passed)
-        totals = sums.total()
-        totals[3] = totals[3].view(1, -1)
-        return None, None, d_q.view(ctx.shape), None, *totals
+        first, d_1, d_2, d_v, b_first, *b_second = sums.total()
+        seconds = d_1, d_2, d_v.view(1, -1), *b_second
+        maps, biases = (x.split(ctx.sizes) for x in (first, b_first))
+        return None, None, d_q.view(ctx.shape), None, *maps, *seconds[:3], *biases, *seconds[3:]
 
 
 class QMIXMixer(Mixer):
@@ -94,14 +101,13 @@ class QMIXMixer(Mixer):
         if takes_kernels(utilities) and not state.requires_grad:
             layers = self._layers()
             keep = th.is_grad_enabled() and any(x.requires_grad for x in (utilities, *layers))
-            q_tot: Tensor = _Mixer.apply(self.monotonic, keep, utilities, state, *layers)
+            q_tot: Tensor = node(_Mixer, self.monotonic, keep, utilities, state, *layers)
             return q_tot
         hyper = self.hyper_w1(state), self.hyper_b1(state), self.hyper_w2(state), self.v(state)
         return mixing(self.monotonic, utilities, *hyper)
 
     def _layers(self) -> list[Tensor]:
-        """Weights, then biases: all first maps as one, the second ones of w_1, w_2, v."""
+        """Weights, then biases: the first maps for w_1, w_2, v, b_1, the second ones of w_1, w_2, v."""
         nets: list[Any] = [self.hyper_w1, self.hyper_w2, self.v]
-        first, second = [*(net[0] for net in nets), self.hyper_b1], [net[-1] for net in nets]
-        weights = th.cat([x.weight for x in first]), *(x.weight for x in second)
-        return [*weights, th.cat([x.bias for x in first]), *(x.bias for x in second)]
+        layers = [*(net[0] for net in nets), self.hyper_b1, *(net[-1] for net in nets)]
+        return [*(x.weight for x in layers), *(x.bias for x in layers)]

@@ -11,7 +11,7 @@ import numba as nb
 import numpy as np
 
 from modules.compiled import FAST, cached, cleared, mine
-from modules.dense_kernels import ROWS, add_rows, through_relu
+from modules.dense_kernels import ROWS, add_rows, one_after_the_other, through_relu
 from modules.lanes import Lane, elementwise
 from modules.tiles import multiply, multiply_plus
 
@@ -67,15 +67,16 @@ def forward(part, absolute, given, weights, biases, kept, out):  # type: ignore[
         absolute: see above.
         given: (q `[R,N]`, states `[R,S]`).
         weights: (the first maps `[S,W]`; the second ones for w_1 `[H,N*E]`, w_2 `[H,E]`, v `[E]`).
-        biases: theirs, `[W]`, `[N*E]`, `[E]`, `[1]`.
+        biases: theirs: (of each of the first maps), `[N*E]`, `[E]`, `[1]`.
         kept: written: (results of the first maps `[R,W]`, w_1 `[R,N*E]`, w_2 `[R,E]`, the ELU's results `[R,E]`); or
             memory of ROWS rows for every part, not kept then.
         out: written.
     """
-    (q, state), (w_first, w_1, w_2, w_v), (b_first, b_1, b_2, b_v) = given, weights, biases
+    (q, state), (w_first, w_1, w_2, w_v), (b_firsts, b_1, b_2, b_v) = given, weights, biases
     layer, maps_1, maps_2, hidden = kept
     (n_hidden, width), units, (inner, every) = w_1.shape, len(w_v), w_first.shape
-    spare = np.empty(units, F)
+    spare, b_first = np.empty(units, F), np.empty(every, F)
+    one_after_the_other(b_firsts, b_first)
     begin, end = mine(part, len(out))
     for start in range(begin, end, ROWS):
         rows, here = min(ROWS, end - start), start if len(layer) == len(out) else part[0] * ROWS
