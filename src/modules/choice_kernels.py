@@ -26,7 +26,7 @@ def _cost_and_slope(p: Lane, log_p: Lane, q: Lane, ok: Lane, alpha: Lane) -> tup
 
 
 _COST, _COST_AND_SLOPE = elementwise(_cost), elementwise(_cost_and_slope)
-_LESSER = elementwise(lambda x, y: (x.or_less(y),))
+_LESSER, _PRODUCT = elementwise(lambda x, y: (x.or_less(y),)), elementwise(lambda x, y: (x * y,))
 
 
 @cached
@@ -111,3 +111,14 @@ def soft_cost(part, policy, values, avail, alpha, written):  # type: ignore[no-u
         turn((rows, width), (costs, 0, width), (columns, 0, BLOCK))
         TOTAL(width, ((columns, 0),), (), (), ((total, 0),))
         out[first : first + rows] = total[:rows]
+
+
+@cached
+def scaled(part, rows, factors, out):  # type: ignore[no-untyped-def]
+    """`out [R,A]`: each of the `rows [R,A]` times its factor `[R]`."""
+    x, y, width, (begin, end) = rows.reshape(-1), out.reshape(-1), rows.shape[1], mine(part, len(rows))
+    numbers = np.empty(width * BLOCK, F)
+    for first in range(begin, end, BLOCK):
+        some, at = min(BLOCK, end - first), first * width
+        spread(factors[first:], some, width, numbers)
+        _PRODUCT(some * width, ((x, at), (numbers, 0)), ((y, at),))

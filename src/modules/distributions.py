@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import copy
 import math
+from functools import cached_property
 
 import torch as th
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from modules.categorical import inverse_cdf, masked_expectation, masked_softmax
-from modules.choice import taken
+from modules.choice import soft_cost, taken
 from modules.rows import at_steps
 
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0  # range of log standard deviations, as in common SAC implementations
@@ -53,8 +54,7 @@ class MaskedCategorical:
 
     def at(self, steps: slice) -> MaskedCategorical:
         """The policy at some of the steps of `[B,T,...]`."""
-        avail = th.ones_like(self.probs, dtype=th.bool) if self.avail is None else self.avail
-        return self.of(at_steps(self.probs, steps), avail[:, steps], at_steps(self.log_probs, steps))
+        return _SomeSteps(self, steps)
 
     def sample(self, uniform: Tensor) -> Tensor:
         """Inverse-CDF sample: uniform `[...]` in [0,1) -> indices `[...,1]`, never an unavailable one."""
@@ -71,6 +71,10 @@ class MaskedCategorical:
         """
         return masked_expectation(self.probs, values, self.avail)
 
+    def soft_cost(self, values: Tensor, avail: Tensor, alpha: Tensor) -> Tensor:
+        """E_pi[alpha log pi - min_k Q_k], exact; no gradient to `values [K,...,A]` and alpha `[...]` -> `[...]`."""
+        return soft_cost(self.probs, self.log_probs, values, avail, alpha)
+
     @property
     def entropy(self) -> Tensor:
         """-sum_a pi log pi over available actions, `[...]`."""
@@ -80,6 +84,29 @@ class MaskedCategorical:
     def mode(self) -> Tensor:
         """Most probable action, indices `[...,1]`."""
         return self.log_probs.argmax(-1, keepdim=True)
+
+
+class _SomeSteps(MaskedCategorical):
+    """A policy at some steps of another, whose numbers are taken when they are asked for."""
+
+    def __init__(self, whole: MaskedCategorical, steps: slice) -> None:
+        self.whole, self.steps = whole, steps
+        avail = th.ones_like(whole.probs, dtype=th.bool) if whole.avail is None else whole.avail
+        self.avail = avail[:, steps]
+
+    @cached_property
+    def probs(self) -> Tensor:  # type: ignore[override]
+        """`[B,T,...,A]`."""
+        return at_steps(self.whole.probs, self.steps)
+
+    @cached_property
+    def log_probs(self) -> Tensor:  # type: ignore[override]
+        """`[B,T,...,A]`."""
+        return at_steps(self.whole.log_probs, self.steps)
+
+    def soft_cost(self, values: Tensor, avail: Tensor, alpha: Tensor) -> Tensor:
+        """See `MaskedCategorical`."""
+        return soft_cost(self.whole.probs, self.whole.log_probs, values, avail, alpha, self.steps)
 
 
 def straight_through(policy: MaskedCategorical, uniform: Tensor, temperature: float = 1.0) -> Tensor:

@@ -65,18 +65,20 @@ def _products(rows, source, past, cell, block, size, ahead):  # type: ignore[no-
     """Of `source [R,X]` and states before, `past [R,H]`, into `block [R,4H]`, biases included.
 
     x W + h W of r and z, x W of n, h W of n. `source` and `block` are (memory, first place, distance of rows), `past`
-    (memory, first place, whether all are zeros).
+    (memory, first place, whether all are zeros), `ahead` (of the first product, of the others).
     """
     (w_in, w_hidden, bias), (x, x_0, n_in), (h, h_0, zeros), (memory, first, apart) = cell, source, past, block
+    read_next, kept = ahead
     sizes, given = (rows, 3 * size, n_in), (x, x_0, n_in, 1)
-    multiply_plus(sizes, given, (w_in, 0, 3 * size), block, (bias, 0, 0), False, ahead)
+    multiply_plus(sizes, given, (w_in, 0, 3 * size), block, (bias, 0, 0), False, read_next)
     if zeros:
         for m in range(rows):
             SAME(size, ((bias, 3 * size),), ((memory, first + 3 * size + m * apart),))
         return
     before, inside = (h, h_0, size, 1), (memory, first + 3 * size, apart)
-    multiply((rows, 2 * size, size), before, (w_hidden, 0, 3 * size), block, True)
-    multiply_plus((rows, size, size), before, (w_hidden, 2 * size, 3 * size), inside, (bias, 3 * size, 0), False)
+    multiply((rows, 2 * size, size), before, (w_hidden, 0, 3 * size), block, True, kept)
+    kept = further(kept, (rows, 2 * size))
+    multiply_plus((rows, size, size), before, (w_hidden, 2 * size, 3 * size), inside, (bias, 3 * size, 0), False, kept)
 
 
 @nb.njit(inline="always")
@@ -141,7 +143,9 @@ def forward(part, counts, weights, biases, given, written):  # type: ignore[no-u
                     ahead = further(ahead, (rows, n_in))
                 past = (zeros, 0, True) if none else (before, (b_0 + first) * size, False)
                 new = (after, (a_0 + first) * size)
-                _products(rows, (source, s_0, n_in), past, cell, block, size, ahead)
+                rest = further(ahead, (rows, 3 * size))  # after it, what the gates will be written to
+                rest = (saved[g].reshape(-1), here * 4 * size) if saved.shape[1] > 0 else rest
+                _products(rows, (source, s_0, n_in), past, cell, block, size, (ahead, rest))
                 _new_states(rows, block, past[:2], new, (saved[g].reshape(-1), here), size)
                 if width > 0:
                     of_last, target = (w_last[g].reshape(-1), 0, width), (out[g].reshape(-1), here * width, width)

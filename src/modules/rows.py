@@ -48,30 +48,35 @@ def memory_order(x: Tensor) -> list[int]:
     return [*sorted(range(x.dim() - 1), key=lambda axis: -strides[axis]), x.dim() - 1]
 
 
+def _in_order(x: Tensor, order: Sequence[int]) -> np.ndarray:
+    array: np.ndarray = x.detach().numpy().transpose(order)  # numpy's views cost a third of PyTorch's
+    return array
+
+
 def rows_of(x: Tensor, order: Sequence[int]) -> np.ndarray:
     """`x [...,A]` as `[R,A]` in the given order of axes; a view where memory is in that order."""
-    rows: np.ndarray = x.detach().permute(*order).reshape(-1, x.shape[-1]).contiguous().numpy()
-    return rows
+    return np.ascontiguousarray(_in_order(x, order).reshape(-1, x.shape[-1]))
 
 
 def shared_rows(x: Tensor, order: Sequence[int]) -> np.ndarray:
     """`rows_of` without leading axes along which all is the same: `[R',A]`, row r of all is row r % R' of these."""
-    rows = x.detach().permute(*order)
-    while rows.dim() > 1 and len(rows) > 0 and rows.stride(0) == 0:
-        rows = rows[0]
-    found: np.ndarray = rows.reshape(-1, x.shape[-1]).contiguous().numpy()
-    return found
+    return np.ascontiguousarray(_once(_in_order(x, order)).reshape(-1, x.shape[-1]))
 
 
 def numbers_of(x: Tensor, order: Sequence[int]) -> np.ndarray:
     """One number a row, `x [...]` -> `[R]`."""
-    numbers: np.ndarray = x.detach().permute(*order[:-1]).reshape(-1).contiguous().numpy()
-    return numbers
+    return np.ascontiguousarray(_in_order(x, order[:-1]).reshape(-1))
 
 
 def shared_numbers(x: Tensor, order: Sequence[int]) -> np.ndarray:
     """`numbers_of` without leading axes along which all is the same: `[R']`, row r of all has row r % R' of these."""
-    return shared_rows(x.unsqueeze(-1), order)[:, 0]
+    return np.ascontiguousarray(_once(_in_order(x, order[:-1])).reshape(-1))
+
+
+def _once(array: np.ndarray) -> np.ndarray:
+    while array.ndim > 1 and array.shape[0] > 0 and array.strides[0] == 0:
+        array = array[0]
+    return array
 
 
 def empty_rows(shape: th.Size, order: Sequence[int], dtype: th.dtype = th.float32) -> tuple[Tensor, Tensor]:

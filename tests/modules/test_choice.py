@@ -93,6 +93,21 @@ def test_soft_cost_and_its_gradient(n_actions, order):
         q[k, 0, 0, 0, -1] = 0.0
 
 
+@pytest.mark.parametrize("steps", [slice(-1), slice(1, None), slice(0, 4, 2)], ids=str)
+@pytest.mark.parametrize("order", LAYOUTS.values(), ids=LAYOUTS)
+def test_soft_cost_at_some_steps(steps, order):
+    """As of a policy at these steps alone; no gradient elsewhere."""
+    values, avail = inputs(9, order)
+    logits, alpha, results = laid_out(4 * th.randn(values.shape), order), th.tensor([0.5, 2.0]), []
+    for some in (steps, None):
+        x = logits.clone().requires_grad_()
+        policy = [y if some is not None else y[:, steps] for y in (x.softmax(-1), x.log_softmax(-1))]
+        out = soft_cost(*policy, values[None, :, steps], avail[:, steps], alpha, some)
+        results.append([out, *th.autograd.grad((out * th.arange(out.numel()).view(out.shape)).sum(), x)])
+    for one, other in zip(*results, strict=True):
+        th.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
+
+
 def test_soft_cost_where_a_probability_is_zero():
     """Its logarithm is a constant there, as `mixture_then_masked` makes it; three members, one row."""
     probs = th.tensor([[0.25, 0.75, 0.0]], requires_grad=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from components.action_space import ActionSpace
 from modules.categorical import soft_maximum
-from modules.choice import soft_cost, taken
+from modules.choice import taken
 from modules.distributions import MaskedCategorical, SquashedNormal
 
 Policy = MaskedCategorical | SquashedNormal
@@ -71,7 +71,7 @@ class DiscreteQ:
         """Sum_a pi_i(a) [alpha log pi_i(a) - min_k Q_i(a)], exact -> `[B,T,N]`."""
         assert isinstance(policy, MaskedCategorical)
         avail = self.avail if policy.avail is None else policy.avail
-        return soft_cost(policy.probs, policy.log_probs, self.q_all, avail, alpha)
+        return policy.soft_cost(self.q_all, avail, alpha)
 
 
 class ContinuousQ:
