@@ -249,8 +249,7 @@ def backward(part, weights, relu, known, grad, d_x, sums):  # type: ignore[no-un
     cleared(number, sums[1])
     sums[2][number] = F(0.0)
     d, d_next = np.empty(ROWS * (widest + PAD), F), np.empty(ROWS * (widest + PAD), F)
-    columns = np.empty(ROWS, np.int64)
-    begin, end = mine(part, n_rows)
+    columns, (begin, end) = np.empty(ROWS, np.int64), mine(part, n_rows)
     for start in range(begin, end, ROWS):
         rows = min(ROWS, end - start)
         ahead = (x.reshape(-1), (start + rows) * x.shape[2])
@@ -280,7 +279,8 @@ def backward(part, weights, relu, known, grad, d_x, sums):  # type: ignore[no-un
                 ahead = further(ahead, (width, inner))
                 turned, sizes = (weights[k][g].reshape(-1), 0, weights[k].shape[2]), (rows, inner, width)
                 if k > 0:
-                    multiply(sizes, (*block, 1), turned, (d_next, 0, inner + PAD), False)
+                    following = (given[0], (start + rows) * inner)
+                    multiply(sizes, (*block, 1), turned, (d_next, 0, inner + PAD), False, following)
                     d, d_next = d_next, d
                 elif wanted:
                     target = (d_x[member].reshape(-1), start * inner, inner)

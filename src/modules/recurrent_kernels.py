@@ -167,12 +167,14 @@ def _old_states(rows, carry, saved, past, block, sums):  # type: ignore[no-untyp
 
 
 @nb.njit(inline="always")
-def _from_outputs(rows, grad, weight, after, carry, sums, columns):  # type: ignore[no-untyped-def]
-    """Through the output layer: gradients `grad [R,F]` to those of states `carry [R,H]`, added to, weights, biases.
+def _from_outputs(rows, grad, weight, of_states, sums, columns):  # type: ignore[no-untyped-def]
+    """Through the output layer: gradients `grad [R,F]` to those of states `[R,H]`, added to, weights, biases.
 
-    Returns whether none of the states has a gradient, then.
+    `of_states` is (their gradients: memory, first place, distance of rows; the states: memory, first place). Returns
+    whether none of the states has a gradient, then.
     """
-    (d_out, d_0, width), (states, s_0), (carries, c_0, size), (of_weight, of_bias) = grad, after, carry, sums
+    (d_out, d_0, width), (carry, (states, s_0)), (of_weight, of_bias) = grad, of_states, sums
+    carries, c_0, size = carry
     total = (of_weight.reshape(-1), 0, size)
     add_rows(rows, grad, of_bias)
     if sole(rows, grad, width, columns):
@@ -205,16 +207,16 @@ def _into_layer(rows, outside, weight, result, given, sums, ahead):  # type: ign
 
     `outside` is (memory, first place, distance of rows), `weight` (rows, the same of the transposed one), `result` (the
     layer's results, the first one of the block, X, memory for their gradients), `given` (inputs, the first one of the
-    block, D, places of ones `[R,J]`).
+    block, D, places of ones `[R,J]`), `ahead` (of the second product, of the first).
     """
     (features, f_0, n_in, d_layer), (inputs, x_0, width, places), apart = result, given, result[2] + PAD
     gradients = (d_layer, 0, apart)
-    multiply((rows, n_in, weight[0]), (*outside, 1), weight[1], gradients, False)
+    multiply((rows, n_in, weight[0]), (*outside, 1), weight[1], gradients, False, ahead[1])
     through_relu(rows, gradients, (features, f_0, n_in), sums[2])
     add_at_places(rows, gradients, sums[1], places, width)
     # its transpose times the inputs: what is read from memory goes through the innermost loop once
     total = (sums[0].reshape(-1), 0, width)
-    multiply((n_in, width, rows), (d_layer, 0, 1, apart), (inputs, x_0, width), total, True, ahead)
+    multiply((n_in, width, rows), (d_layer, 0, 1, apart), (inputs, x_0, width), total, True, ahead[0])
 
 
 @cached
@@ -254,25 +256,27 @@ def backward(part, counts, weights, known, grad, written, sums):  # type: ignore
                 rows, here = min(step, last - first), start + first
                 if width > 0:
                     d_out, of_outputs = (outputs, here * width, width), (sums[6][number, g], sums[7][number, g])
-                    carry_in, after = (carries, first * size, size), (states, here * size)
-                    if _from_outputs(rows, d_out, of_last, after, carry_in, of_outputs, columns) and d_x.shape[1] == 0:
+                    of_states = (carries, first * size, size), (states, here * size)
+                    if _from_outputs(rows, d_out, of_last, of_states, of_outputs, columns) and d_x.shape[1] == 0:
                         continue
                 else:
                     add_block(rows, size, (outputs, here * size, size), (carries, first * size, size))
                 known_gates, carry = (saved[g].reshape(-1), here), (carries, first * size)
                 old, o_0 = (zeros, 0) if none else (past, first * size)
                 _old_states(rows, carry, known_gates, (old, o_0), within, sums[5][number, g])
+                then = here + rows if first + step < last else start - (counts[t - 1] if t > 0 else 0) + begin
+                read_next, known_next = (inputs, then * given), (saved[g].reshape(-1), then * 4 * size)
                 if not none:
-                    multiply((rows, size, 3 * size), (*within, 1), of_hidden, (*carry, size), True)
-                following = here + rows if first + step < last else start - (counts[t - 1] if t > 0 else 0) + begin
-                read_next, known_next = (inputs, following * given), (saved[g].reshape(-1), following * 4 * size)
+                    multiply(
+                        (rows, size, 3 * size), (*within, 1), of_hidden, (*carry, size), True, (states, then * size)
+                    )
                 cell_in, of_cell = (source, here * n_in, n_in), (sums[3][number, g], sums[4][number, g])
                 _into_cell(rows, within, ((old, o_0, size), cell_in, none), of_cell, (read_next, known_next))
                 if layered:
-                    result, places = (source, here * n_in, n_in, d_layer), ones[member, here : here + rows]
-                    read = (inputs, here * given, given, places)
                     totals = (sums[0][number, g], sums[1][number, g], sums[2][number, g])
-                    rest = further(known_next, (n_in, 3 * size))
+                    result, places = (source, here * n_in, n_in, d_layer), ones[member, here : here + rows]
+                    rest = further(known_next, (n_in, 3 * size)), (source, then * n_in)
+                    read = (inputs, here * given, given, places)
                     _into_layer(rows, outside, (3 * size, of_in), result, read, totals, rest)
                 elif d_x.shape[1] > 0:
                     target = (d_x[g].reshape(-1), here * n_in, n_in)
