@@ -56,7 +56,10 @@ def _recurrent_backward(counts: Any, weights: Any, known: Any, grad: Any, writte
     of_weights = [sums[k][0].size for k in (0, 3, 4, 6)]  # input layer, GRU's inputs and states, output layer
     asked = sums[0].shape[2] > 0 or written[0].shape[1] > 0
     last, fresh = int(counts[-1]), known[2].shape[1] == 0
-    rows = int(counts.sum()) - (0 if grad[:, -last:].any() else last)  # a last step without a gradient is skipped
+    skipped = (
+        of_weights[3] > 0 and written[0].shape[1] == 0 and not grad[:, -last:].any()
+    )  # a last step without a gradient
+    rows = int(counts.sum()) - (last if skipped else 0)
     unused = of_weights[0] + (0 if asked else of_weights[1]) + (2 * of_weights[3] if _sole(grad) else 0)
     return rows * (2 * sum(of_weights) - unused) - (2 * of_weights[2] * int(counts[0]) if fresh else 0)
 

@@ -93,8 +93,22 @@ def _flat(memory: Tensor) -> Any:
     return memory.view(-1).numpy()
 
 
+def _check(name: str, rows: tuple[int, ...], given: tuple[int, ...], steps: slice | None) -> None:
+    """Kernels go as far as one of the two says: `given` rows belong to all of `rows`, or to some steps of them."""
+    expected = list(rows)
+    if steps is not None:
+        expected[1] = len(range(*steps.indices(rows[1])))
+    if list(given) != expected:
+        raise ValueError(f"{name}: {list(given)} does not fit {expected}")
+
+
 def taken(values: Tensor, actions: Tensor, steps: slice | None = None) -> Tensor:
-    """`values [...,A]` of the chosen `actions [...,1]` -> `[...]`; with `steps` of `values [B,T,...,A]` at those."""
+    """`values [...,A]` of the chosen `actions [...,1]` -> `[...]`; with `steps` of `values [B,T,...,A]` at those.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    _check("taken: actions", values.shape[:-1], actions.shape[:-1], steps)
     if steps is not None:
         if (around := _around(values, steps)) is None:
             return taken(at_steps(values, steps), actions)
@@ -130,7 +144,12 @@ def soft_cost(
         avail: `[...,A]` bool.
         alpha: broadcast with `[...]`.
         steps: which steps of the policy, if not all.
+
+    Raises:
+        ValueError: if the shapes differ.
     """
+    _check("soft_cost: values", probs.shape, values.shape[1:], steps)
+    _check("soft_cost: avail", probs.shape, avail.shape, steps)
     around = (0, 0) if steps is None else _around(probs, steps)
     if steps is not None and around is None:
         return soft_cost(at_steps(probs, steps), at_steps(log_probs, steps), values, avail, alpha)

@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 
 from modules.lanes import F32, I32, I64, LOWEST, NUMBER, WIDTHS, Formula, Lane, joined, places, read, write
 
-BLOCK = 32  # rows; of 100 numbers each, two arrays fill a quarter of the first-level cache
+BLOCK = 32  # rows; of 18 numbers each, five arrays fill a third of a first-level cache of 32 KiB
 SIDE = 8  # of the squares that are transposed in registers
 
 

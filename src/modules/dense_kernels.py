@@ -1,7 +1,7 @@
 """Affine maps one after the other on the CPU, compiled by numba: blocks of rows go through all of them in the caches.
 
-Each part has rows of its own, neighbours. A row's result depends neither on the rows beside it nor on the number of
-threads; sums over rows, which weights' gradients are, are one for each part.
+Each part has rows of its own, neighbours. A row's result depends neither on the rows beside it (as long as all are
+finite) nor on the number of threads; sums over rows, which weights' gradients are, are one for each part.
 
 Arrays are float32; G groups, P rows, I inputs, O outputs, each map's own; L maps.
 """

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import math
-from functools import cached_property
 
 import torch as th
 from torch import Tensor
@@ -87,19 +86,22 @@ class MaskedCategorical:
 
 
 class _SomeSteps(MaskedCategorical):
-    """A policy at some steps of another, whose numbers are taken when they are asked for."""
+    """A policy at some steps of another, whose numbers are taken every time they are asked for.
+
+    They are not kept: what is taken where gradients are switched off would have none later.
+    """
 
     def __init__(self, whole: MaskedCategorical, steps: slice) -> None:
         self.whole, self.steps = whole, steps
         avail = th.ones_like(whole.probs, dtype=th.bool) if whole.avail is None else whole.avail
         self.avail = avail[:, steps]
 
-    @cached_property
+    @property
     def probs(self) -> Tensor:  # type: ignore[override]
         """`[B,T,...,A]`."""
         return at_steps(self.whole.probs, self.steps)
 
-    @cached_property
+    @property
     def log_probs(self) -> Tensor:  # type: ignore[override]
         """`[B,T,...,A]`."""
         return at_steps(self.whole.log_probs, self.steps)

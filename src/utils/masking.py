@@ -29,7 +29,7 @@ def masked_mean(x: Tensor, mask: Tensor, keep: int = 0) -> Tensor:
     Raises:
         ValueError: if the ranks cannot mean the same axes (a silent broadcast is the commonest masking bug).
     """
-    if mask.dim() != RANK or x.dim() < RANK or x.shape[-3:-1] != mask.shape[:2]:
+    if mask.dim() != RANK or x.dim() < RANK + keep or x.shape[-3:-1] != mask.shape[:2]:
         raise ValueError(f"masked_mean: x {list(x.shape)} does not fit mask {list(mask.shape)}")
     kept = th.where(mask > 0, x, 0.0)  # 0 * nan would be nan
     total = kept.flatten(keep).sum(-1) if keep else kept.sum()

@@ -39,12 +39,16 @@ def test_counted_flops_of_vdn(lengths):
     rows, n_in, hidden, n_actions = 2 * (sum(lengths) + 3), 11 + 5 + 2, 16, 5
     forward = n_in * hidden + 6 * hidden * hidden + hidden * n_actions
     backward = n_in * hidden + 12 * hidden * hidden + 2 * hidden * n_actions
-    assert flops.count_flops(learner, batch) == 2 * rows * (2 * forward + backward)
+    zeros = 2 * len(lengths) * 12 * hidden * hidden  # states before the first step, which are not multiplied
+    assert flops.count_flops(learner, batch) == 2 * (rows * (2 * forward + backward) - zeros)
 
 
 @pytest.mark.parametrize("alg", ["qmix", "fop"])
 def test_counted_flops_do_not_depend_on_the_route(alg, monkeypatch):
-    """Products of compiled kernels count like PyTorch's, but for inputs of 1, whose weights are added."""
+    """Products of compiled kernels count like PyTorch's, but for those that are not made there.
+
+    Inputs of 1 and gradients of chosen actions add rows of weights; a last step without a gradient is skipped.
+    """
     learner, batch, counts = batches.make_learner(alg, INFO, {}), batches.random_batch(INFO, [9] * 128), []
     for tall in (dense.TALL, 10**9):
         monkeypatch.setattr(dense, "TALL", tall)
@@ -55,7 +59,11 @@ def test_counted_flops_do_not_depend_on_the_route(alg, monkeypatch):
         ones, critic, heads = 2 * 5, learner.spec.last_action * 5 + 2, 2 * 4 * 2
         first = 2 * 10 * rows * both * hidden + 2 * (10 + 2 * 9) * rows * critic * hidden
         first += (10 + 2 * 9) * 128 * ones * heads
-    assert counts[0] == counts[1] - 2 * first
+    n_in, last_layer = 11 + both, 2 * rows * hidden * 5
+    last_step = rows * (11 * hidden + 12 * hidden * hidden)
+    chosen = 10 * last_layer if alg == "qmix" else (1 + 2 * 9) * last_layer  # with the policy's last step
+    assert batch.inputs(learner.mac.spec).shape[-1] == n_in
+    assert counts[0] == counts[1] - 2 * (first + last_step + chosen)
 
 
 def test_random_batches_are_playable():

@@ -102,10 +102,27 @@ def test_soft_cost_at_some_steps(steps, order):
     for some in (steps, None):
         x = logits.clone().requires_grad_()
         policy = [y if some is not None else y[:, steps] for y in (x.softmax(-1), x.log_softmax(-1))]
-        out = soft_cost(*policy, values[None, :, steps], avail[:, steps], alpha, some)
+        q = th.stack((values, values.flip(-1)))[:, :, steps]
+        out = soft_cost(*policy, q, avail[:, steps], alpha, some)
         results.append([out, *th.autograd.grad((out * th.arange(out.numel()).view(out.shape)).sum(), x)])
     for one, other in zip(*results, strict=True):
         th.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
+
+
+def test_shapes_that_do_not_fit_are_refused():
+    """Kernels would read beyond the end."""
+    values, avail = inputs(4, (1, 0, 2, 3))
+    actions, probs = th.zeros(3, 5, 2, 1, dtype=th.int64), values.softmax(-1)
+    for some, steps in ((actions[:, :4], None), (actions, slice(1, None)), (actions[..., :1, :], None)):
+        with pytest.raises(ValueError, match="does not fit"):
+            taken(values, some, steps)
+    for q, ok, steps in (
+        (values[None, :, 1:], avail, None),
+        (values[None], avail[:, 1:], None),
+        (values[None], avail, slice(2)),
+    ):
+        with pytest.raises(ValueError, match="does not fit"):
+            soft_cost(probs, probs.log(), q, ok, th.ones(2), steps)
 
 
 def test_soft_cost_where_a_probability_is_zero():

@@ -13,7 +13,8 @@ from modules.mixers import igo_kernels as kernels
 sizes = (1, 1), (1, 1, 1), (1, 1, 1), (1, 4), (1, 1), (1, 1), (4,), (1,), (1, 4), (1, 1)
 state, q, v, first, taken, last, b_first, b_last, layer, out = (np.zeros(size, np.float32) for size in sizes)
 state[:], first[0, 0], q[:], ones = 1.0, 1.0, 1.0, np.full((1, 1, 1), -1)
-kernels.forward((0, 0, 1, 1), 1, (state, ones, q, v), (first, taken, last), (b_first, b_last), layer, out)
+weights, biases = (first, taken, (last,)), ((b_first,), (b_last,))
+kernels.forward((0, 0, 1, 1), 1, (state, ones, q, v), weights, biases, layer, out)
 print(out[0, 0], sum(kernels.forward.stats.cache_hits.values()))
 """
 

@@ -219,3 +219,14 @@ def test_reparameterised_gradient_is_the_gradient_of_the_expectation() -> None:
 def test_standard_deviations_are_bounded() -> None:
     for log_std, bound in ((-50.0, LOG_STD_MIN), (50.0, LOG_STD_MAX)):
         assert float(SquashedNormal(th.tensor([0.0, log_std])).log_std) == bound
+
+
+def test_some_steps_keep_their_gradient():
+    """Also where they were looked at first without one."""
+    logits = th.randn(3, 5, 2, 4, requires_grad=True)
+    policy = MaskedCategorical(logits).at(slice(-1))
+    with th.no_grad():
+        assert policy.entropy.shape == (3, 4, 2)
+    (grad,) = th.autograd.grad(policy.log_prob(th.zeros(3, 4, 2, 1, dtype=th.int64)).sum(), logits)
+    assert (grad[:, :-1] != 0).all()
+    assert (grad[:, -1] == 0).all()

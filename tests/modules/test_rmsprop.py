@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch as th
 
-from modules.rmsprop import RMSprop
+from modules.rmsprop import RMSprop, advance
 
 KEYS = {"lr": 5e-3, "alpha": 0.99, "eps": 1e-5}
 
@@ -79,3 +79,20 @@ def test_a_closure_is_called():
     weight, optimiser = both(th.ones(20))[0]
     weight.grad = th.ones(20)
     assert optimiser.step(lambda: 7.0) == 7.0
+
+
+@pytest.mark.parametrize("kind", [RMSprop, th.optim.RMSprop, th.optim.Adam])
+def test_a_step_of_any_optimiser(kind):
+    """`advance` is `step`, the first one included; the compiled one goes without `step` after that."""
+    weights, calls = [], []
+    for move in (advance, lambda optimiser: optimiser.step()):
+        weight = th.nn.Parameter(th.ones(40))
+        optimiser = kind([weight], lr=0.1)
+        for _ in range(3):
+            weight.grad = weight.detach().cos()
+            move(optimiser)
+        weights.append(weight)
+    assert th.equal(*weights)
+    optimiser.register_step_post_hook(lambda *_: calls.append(1))
+    advance(optimiser)
+    assert len(calls) == (0 if kind is RMSprop else 1)

@@ -41,6 +41,22 @@ def test_same_weights_after_clipped_steps(name: str, clip: float) -> None:
         th.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("dtype", [th.float32, th.float64])
+@pytest.mark.parametrize("value", [th.nan, th.inf, 1e-30, 1e12])
+def test_clipping_is_that_of_pytorch(dtype: th.dtype, value: float) -> None:
+    weight = nn.Parameter(th.zeros(1500, dtype=dtype))
+    flat = FlatParameters([weight], CPU)
+    grad = th.randn(1500, dtype=dtype, generator=th.Generator().manual_seed(0))
+    grad[700] = value
+    assert flat.vector.grad is not None
+    flat.vector.grad[:1500] = grad
+    theirs = nn.Parameter(th.zeros(1500, dtype=dtype))
+    theirs.grad = grad.clone()
+    norm, expected = flat.clip(10.0), nn.utils.clip_grad_norm_([theirs], 10.0)
+    th.testing.assert_close(norm, expected, equal_nan=True)
+    th.testing.assert_close(flat.vector.grad[:1500], theirs.grad, equal_nan=True)
+
+
 def test_parameters_are_views_and_keep_their_values() -> None:
     network, before = _network(), _network()
     flat = FlatParameters(network.parameters(), CPU)

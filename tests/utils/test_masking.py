@@ -32,3 +32,13 @@ def test_rank_mismatch_is_an_error():
     """[B,T] with [B,T,1] would broadcast to [B,B,T]."""
     with pytest.raises(ValueError, match="does not fit"):
         masked_mean(th.zeros(4, 5), th.ones(4, 5, 1))
+
+
+def test_masked_means_of_several_at_once():
+    """Leading axes that are kept: each by itself."""
+    x, mask = th.randn(3, 2, 4, 5, 6), (th.rand(4, 5, 1) < 0.6).float()
+    for keep in (1, 2):
+        found = masked_mean(x, mask, keep)
+        assert found.shape == x.shape[:keep]
+        expected = [masked_mean(one, mask) for one in x.flatten(0, keep - 1)]
+        th.testing.assert_close(found.flatten(), th.stack(expected))
