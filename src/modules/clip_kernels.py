@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from modules.compiled import cached
-from modules.lanes import elementwise, folded
+from modules.lanes import elementwise, summed
 
 F = np.float32
 EPS = 1e-6  # as in torch.nn.utils.clip_grad_norm_
 BLOCK = 512  # numbers whose squares are summed up in single precision
 
-_SQUARES, _TIMES = folded(lambda x: (x * x,), "sum"), elementwise(lambda x, factor: (factor * x,))
+_SQUARES, _TIMES = summed(lambda x: (x * x,)), elementwise(lambda x, factor: (factor * x,))
 
 
 @cached

@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from modules.lanes import F32, I32, I64, LOWEST, NUMBER, WIDTHS, Formula, Lane, joined, places, read, write
+from modules.lanes import F32, I32, I64, LOWEST, NUMBER, WIDTHS, Formula, Lane, places, read, write
 
 BLOCK = 32  # rows; of 18 numbers each, five arrays fill a third of a first-level cache of 32 KiB
 SIDE = 8  # of the squares that are transposed in registers
@@ -89,7 +89,9 @@ def each_action(formula: Formula, kind: str | None = None) -> Callable[..., None
                     at = builder.add(lane, builder.mul(actions.index, ir.Constant(I64, BLOCK)))
                     results = formula(*read(builder, given, at, width), *known)
                     if kind is not None:
-                        builder.store(joined(builder, kind, builder.load(total), results[0].value), total)
+                        so_far = Lane(builder, builder.load(total))
+                        found = results[0].or_more(so_far) if kind == "max" else so_far + results[0]
+                        builder.store(found.value, total)
                     write(builder, results if kind is None else results[1:], written, at)
                 if kind is not None:
                     (target,) = places(context, builder, signature.args[4], values[4])

@@ -108,6 +108,11 @@ class Lane:
         less = builder.or_(less, builder.fcmp_unordered("uno", other.value, other.value))
         return Lane(builder, builder.select(less, other.value, self.value))
 
+    def or_more(self, other: Lane) -> Lane:
+        """The greater of two; `other` if this is NaN."""
+        more = self.builder.fcmp_ordered(">", self.value, other.value)
+        return Lane(self.builder, self.builder.select(more, self.value, other.value))
+
     def sqrt(self) -> Lane:
         """Square root."""
         kind = self.value.type
@@ -179,12 +184,12 @@ def elementwise(formula: Formula) -> Callable[..., None]:
     return made
 
 
-def folded(formula: Formula, kind: str) -> Callable[..., Any]:
-    """As `elementwise`, but the formula's first result is summed up (`kind` "sum") or its maximum ("max") returned.
+def summed(formula: Formula) -> Callable[..., Any]:
+    """As `elementwise`, but the formula's first result is summed up and the sum returned.
 
-    The order of a sum depends on `size` and the processor alone. A maximum is LOWEST at least, and passes over NaN.
+    Its order depends on `size` and the processor alone.
     """
-    lowest = ir.Constant(F32, 0.0 if kind == "sum" else LOWEST)
+    zero = ir.Constant(F32, 0.0)
 
     @intrinsic
     def loop(typing_context, size, sources, targets):  # type: ignore[no-untyped-def]
@@ -192,22 +197,18 @@ def folded(formula: Formula, kind: str) -> Callable[..., Any]:
 
         def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             given, written = (places(context, builder, signature.args[k], values[k]) for k in (1, 2))
-            total = cgutils.alloca_once_value(builder, lowest)
-            wide = ir.Constant(ir.VectorType(F32, WIDTHS[0]), [lowest] * WIDTHS[0])
+            total = cgutils.alloca_once_value(builder, zero)
+            wide = ir.Constant(ir.VectorType(F32, WIDTHS[0]), [zero] * WIDTHS[0])
             widest = cgutils.alloca_once_value(builder, wide)
 
             def step(at: Any, width: int) -> None:
                 first, *others = formula(*read(builder, given, at, width))
                 write(builder, others, written, at)
-                if width == WIDTHS[0]:
-                    builder.store(joined(builder, kind, builder.load(widest), first.value), widest)
-                else:
-                    empty = ir.Constant(first.value.type, [lowest] * width)
-                    alone = _across(builder, kind, joined(builder, kind, empty, first.value))
-                    builder.store(joined(builder, kind, builder.load(total), alone), total)
+                to, one = (widest, first.value) if width == WIDTHS[0] else (total, _across(builder, first.value))
+                builder.store(builder.fadd(builder.load(to), one, flags=FLAGS), to)
 
             each_width(builder, values[0], step)
-            return joined(builder, kind, builder.load(total), _across(builder, kind, builder.load(widest)))
+            return builder.fadd(builder.load(total), _across(builder, builder.load(widest)), flags=FLAGS)
 
         return signature, emit
 
@@ -215,19 +216,12 @@ def folded(formula: Formula, kind: str) -> Callable[..., Any]:
     return made
 
 
-def joined(builder: Any, kind: str, one: Any, other: Any) -> Any:
-    """The sum or the greater of two numbers, or lanes of them."""
-    if kind == "sum":
-        return builder.fadd(one, other, flags=FLAGS)
-    return builder.select(builder.fcmp_ordered(">", other, one), other, one)
-
-
-def _across(builder: Any, kind: str, value: Any) -> Any:
-    """The sum or the greatest of a lane's numbers."""
+def _across(builder: Any, value: Any) -> Any:
+    """The sum of a lane's numbers."""
     while (half := value.type.count // 2) > 0:
         undefined, whole = ir.Constant(value.type, ir.Undefined), ir.VectorType(I32, half)
         parts = (ir.Constant(whole, list(range(first, first + half))) for first in (0, half))
-        value = joined(builder, kind, *(builder.shuffle_vector(value, undefined, part) for part in parts))
+        value = builder.fadd(*(builder.shuffle_vector(value, undefined, part) for part in parts), flags=FLAGS)
     return builder.extract_element(value, ir.Constant(I32, 0))
 
 

@@ -157,7 +157,7 @@ def forward(part, counts, weights, biases, given, written):  # type: ignore[no-u
 @nb.njit(inline="always")
 def _old_states(rows, carry, saved, past, block, sums):  # type: ignore[no-untyped-def]
     """Gradients of states, in and out of `carry`, and of products, to `block [R,4H]` and added to `sums [4H]`."""
-    (d, d_0), (gates, s_0), (h, h_0), (memory, first, apart), size = carry, saved, past, block, len(sums) // 4
+    (d, d_0, size), (gates, s_0), (h, h_0), (memory, first, apart) = carry, saved, past, block
     totals = (sums, 0), (sums, size), (sums, 2 * size), (sums, 3 * size)
     for m in range(rows):
         g, x, state = 4 * size * (s_0 + m), first + m * apart, (d, d_0 + m * size)
@@ -253,23 +253,21 @@ def backward(part, counts, weights, known, grad, written, sums):  # type: ignore
             past = h_0[g].reshape(-1) if t == 0 else states[(start - counts[t - 1]) * size : start * size]
             last, none, step = min(end, counts[t]), t == 0 and h_0.shape[1] == 0, _block(min(end, counts[t]) - begin)
             for first in range(begin, last, step):
-                rows, here = min(step, last - first), start + first
+                rows, here, carry = min(step, last - first), start + first, (carries, first * size, size)
                 if width > 0:
                     d_out, of_outputs = (outputs, here * width, width), (sums[6][number, g], sums[7][number, g])
-                    of_states = (carries, first * size, size), (states, here * size)
+                    of_states = carry, (states, here * size)
                     if _from_outputs(rows, d_out, of_last, of_states, of_outputs, columns) and d_x.shape[1] == 0:
                         continue
                 else:
-                    add_block(rows, size, (outputs, here * size, size), (carries, first * size, size))
-                known_gates, carry = (saved[g].reshape(-1), here), (carries, first * size)
+                    add_block(rows, size, (outputs, here * size, size), carry)
+                known_gates = saved[g].reshape(-1), here
                 old, o_0 = (zeros, 0) if none else (past, first * size)
                 _old_states(rows, carry, known_gates, (old, o_0), within, sums[5][number, g])
                 then = here + rows if first + step < last else start - (counts[t - 1] if t > 0 else 0) + begin
                 read_next, known_next = (inputs, then * given), (saved[g].reshape(-1), then * 4 * size)
                 if not none:
-                    multiply(
-                        (rows, size, 3 * size), (*within, 1), of_hidden, (*carry, size), True, (states, then * size)
-                    )
+                    multiply((rows, size, 3 * size), (*within, 1), of_hidden, carry, True, (states, then * size))
                 cell_in, of_cell = (source, here * n_in, n_in), (sums[3][number, g], sums[4][number, g])
                 _into_cell(rows, within, ((old, o_0, size), cell_in, none), of_cell, (read_next, known_next))
                 if layered:

@@ -13,7 +13,7 @@ import numpy as np
 from modules.compiled import cached, cleared, mine
 from modules.dense_kernels import PLUS, RELU, ROWS, SAME, add_rows, one_after_the_other
 from modules.gru_kernels import sigmoid
-from modules.lanes import Lane, elementwise, folded
+from modules.lanes import Lane, elementwise, summed
 from modules.row_sums import sum_rows
 from modules.tiles import multiply, multiply_plus
 
@@ -31,9 +31,9 @@ def _through_units(units: Lane, weight: Lane, total: Lane, d: Lane) -> tuple[Lan
 
 
 _SIGMOID, _THROUGH_UNITS = elementwise(lambda x: (sigmoid(x),)), elementwise(_through_units)
-_DOT, _THROUGH_HEAD = folded(lambda x, y: (x * y,), "sum"), folded(_through_head, "sum")
+_DOT, _THROUGH_HEAD = summed(lambda x, y: (x * y,)), summed(_through_head)
 _GATED = elementwise(lambda total, own, joint, key: (total + key * own * joint,))
-_MIXED = folded(lambda q, v, weight: (q + (weight - 1.0) * (q - v),), "sum")
+_MIXED = summed(lambda q, v, weight: (q + (weight - 1.0) * (q - v),))
 _OF_WEIGHT = elementwise(lambda q, v, d: ((q - v) * d,))
 
 
